@@ -1,0 +1,177 @@
+"""AsyncPolyglot: puts the parts together and owns their lifetimes. It holds no logic."""
+
+from __future__ import annotations
+
+import copy
+import os
+from typing import TYPE_CHECKING, Any, Self
+
+import attrs
+import httpx
+
+from ._errors import ConfigurationError
+from ._io.credential import Credential
+from ._io.transport import Transport
+from ._io.wire import default_transport
+from ._protocol.base_url import DEFAULT_BASE_URL, checked_base_url
+from ._workflows.account import fetch_limits
+from ._workflows.submissions import Submissions
+from ._workflows.transcriptions import AsyncTranscriptions
+from ._workflows.watcher import Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import EllipsisType, TracebackType
+
+    from ._io.credential import ApiKey
+    from ._io.form_body import OnProgress
+    from ._io.media import MediaSource
+    from ._models import Limits, Transcript
+
+
+class AsyncPolyglot:
+    """A client of the Polyglot Voice API, for asyncio and Trio.
+
+    Use it as `async with AsyncPolyglot() as client:`, or call `aclose()` at the end. One client serves any number of
+    concurrent calls of one event loop, and they share its connections, limits and poller: make one and keep it.
+
+    Args:
+        api_key: an `sk_` key, a session JWT, or a sync or async callable that returns one; a callable is asked once
+            more when the service answers 401. Default: the environment's `POLYGLOT_API_KEY`.
+        base_url: where the service is. Default: the environment's `POLYGLOT_BASE_URL`, else the public service.
+        timeout: seconds without any progress on the network before a call fails, or None for no bound. It does not
+            bound a whole upload, which may take hours.
+        max_retries: further attempts after the first, of what may safely be sent again.
+        http_client: your own `httpx.AsyncClient`, for proxies, client certificates or another transport. It is not
+            closed with this client.
+        allow_insecure_http: allow a plain http `base_url` on another machine.
+
+    Raises:
+        ConfigurationError: there is no credential, or the base URL will not do.
+    """
+
+    def __init__(
+        self,
+        api_key: ApiKey | None = None,
+        *,
+        base_url: str | None = None,
+        timeout: float | None = 60.0,
+        max_retries: int = 2,
+        http_client: httpx.AsyncClient | None = None,
+        allow_insecure_http: bool = False,
+    ) -> None:
+        api_key = api_key if api_key is not None else os.environ.get("POLYGLOT_API_KEY")
+        if not api_key:
+            raise ConfigurationError("there is no credential: pass api_key=, or set POLYGLOT_API_KEY")
+        base_url = base_url or os.environ.get("POLYGLOT_BASE_URL") or DEFAULT_BASE_URL
+        _check_options(timeout, max_retries)
+        base_url = checked_base_url(base_url, allow_insecure_http=allow_insecure_http)
+        credential = Credential(api_key)
+        self._http = http_client or httpx.AsyncClient(transport=default_transport())
+        self._owns_http = http_client is None
+        self._transport = Transport(
+            http=self._http,
+            base_url=base_url,
+            credential=credential,
+            timeout=timeout,
+            max_retries=max_retries,
+        )
+        self._submissions = Submissions()
+        self._watcher = Watcher(self._transport)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._transport.base_url}>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections. Calls under way fail."""
+        if self._owns_http:
+            await self._http.aclose()
+
+    def with_options(
+        self, *, timeout: float | EllipsisType | None = ..., max_retries: int | EllipsisType = ...
+    ) -> Self:
+        """Give a view of this client with other options; connections, limits and poller stay shared.
+
+        Args:
+            timeout: seconds without any progress on the network, or None for no bound.
+            max_retries: further attempts after the first.
+        """
+        changes: dict[str, Any] = {
+            name: value for name, value in (("timeout", timeout), ("max_retries", max_retries)) if value is not ...
+        }
+        view = copy.copy(self)
+        view._owns_http = False  # noqa: SLF001 - a view of our own kind; the original closes the connections
+        view._transport = attrs.evolve(self._transport, **changes)  # noqa: SLF001
+        _check_options(view._transport.timeout, view._transport.max_retries)  # noqa: SLF001
+        return view
+
+    @property
+    def transcriptions(self) -> AsyncTranscriptions:
+        """The calls of the API."""
+        return AsyncTranscriptions(self._transport, self._submissions, self._watcher)
+
+    async def limits(self) -> Limits:
+        """Get the account's live limits (A10, A16).
+
+        What could not be read is named in `not_understood` and logged as a warning.
+        """
+        return await fetch_limits(self._transport)
+
+    async def transcribe(
+        self,
+        source: MediaSource,
+        *,
+        model: str | None = None,
+        input_language: str | None = None,
+        output_language: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - a parameter of the wait, as people know it
+        on_progress: OnProgress | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> Transcript:
+        """Upload media (or name a URL), wait until it is done, and return the transcript.
+
+        Args:
+            source: what `transcriptions.upload` takes, or an http(s) URL for the service to fetch.
+            model: e.g. "fast" (A1).
+            input_language: what is spoken, e.g. "en" (A1).
+            output_language: what to translate to, e.g. "ru" (A1).
+            timeout: seconds to wait for the task once it has started, or None for as long as it takes.
+            on_progress: called with the bytes sent and in all (None where unknown); sync or async.
+            extra: further options, sent as they are.
+
+        Raises:
+            MediaError: the media cannot be sent; before any request.
+            SubmissionUncertainError: nobody can tell whether the task was started.
+            TaskFailedError: the service could not process the media.
+            WaitTimeoutError: it was not done after `timeout` seconds; the error's `task` can be waited for again.
+        """
+        calls = self.transcriptions
+        if isinstance(source, str) and source.startswith(("http://", "https://")):
+            task = await calls.from_url(
+                source, model=model, input_language=input_language, output_language=output_language, extra=extra
+            )
+        else:
+            task = await calls.upload(
+                source,
+                model=model,
+                input_language=input_language,
+                output_language=output_language,
+                on_progress=on_progress,
+                extra=extra,
+            )
+        return await calls.result(await calls.wait(task, timeout=timeout))
+
+
+def _check_options(timeout: float | None, max_retries: int) -> None:
+    if timeout is not None and not timeout > 0:
+        raise ConfigurationError(f"timeout is {timeout!r}: give seconds above 0, or None for no bound")
+    if max_retries < 0:
+        raise ConfigurationError(f"max_retries is {max_retries!r}: give 0 or more")

@@ -1,0 +1,1 @@
+"""The only network, disk and clock."""

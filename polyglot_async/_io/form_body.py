@@ -1,0 +1,96 @@
+"""The body of an upload: form framing around the media's chunks, counted and reported as they leave."""
+
+from __future__ import annotations
+
+import inspect
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+from .._errors import MediaError
+from .._protocol.multipart import frame
+
+if TYPE_CHECKING:
+    from .media import Media
+
+OnProgress: TypeAlias = Callable[[int, int | None], Awaitable[None] | None]
+"""Called with the bytes done and the bytes in all (None where unknown); sync or async. A retry starts from 0 again."""
+
+
+async def report(on_progress: OnProgress | None, done: int, total: int | None) -> None:
+    """Call a progress callback, sync or async."""
+    if on_progress is not None:
+        answer = on_progress(done, total)
+        if inspect.isawaitable(answer):
+            await answer
+
+
+class FormBody:
+    """A form with one file, sent once or, where the media allows it, again from its beginning.
+
+    Attributes:
+        media: what is sent.
+        complete: whether the last attempt handed over its last byte. While it did not, no server can have taken the
+            request for a whole one.
+    """
+
+    def __init__(self, media: Media, fields: tuple[tuple[str, str], ...], on_progress: OnProgress | None) -> None:
+        self.media = media
+        self.complete = False
+        self._started = False
+        self._on_progress = on_progress
+        self._frame = frame(
+            fields, file_name=media.name, content_type=media.content_type, boundary=secrets.token_hex(16)
+        )
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Content-Type, and Content-Length where the size is known (else the body is chunked, RFC 9112 section 7.1)."""
+        headers = {"content-type": self._frame.content_type}
+        if self.media.size is not None:
+            headers["content-length"] = str(self._frame.content_length(self.media.size))
+        return headers
+
+    @property
+    def can_be_sent(self) -> bool:
+        """Whether an attempt may start now: the first one always, a further one only from the true beginning."""
+        return not self._started or self.media.replayable
+
+    @asynccontextmanager
+    async def attempt(self) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Give the body for one attempt; leaving the context closes the media, wherever the attempt stands.
+
+        The media is opened out here because httpx does not close a body that it did not read to its end.
+
+        Raises:
+            MediaError: the media cannot be read, or has not the size it should have.
+        """
+        self.complete = False
+        self._started = True
+        await report(self._on_progress, 0, self.media.size)
+        async with self.media.open() as chunks, aclosing(self._framed(chunks)) as body:
+            yield body
+
+    async def _framed(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+        name, size = self.media.name, self.media.size
+        sent = 0
+        yield self._frame.head
+        async for chunk in chunks:
+            if not isinstance(chunk, bytes | bytearray | memoryview):
+                raise MediaError(f"{name}: gives {type(chunk).__name__} where bytes are wanted")
+            if not chunk:
+                continue
+            sent += len(chunk)
+            if size is not None and sent > size:
+                raise MediaError(f"{name}: has more than the {size} bytes it should have")
+            yield chunk
+            # Only now has the chunk been taken by the socket.
+            await report(self._on_progress, sent, size)
+        if not sent:
+            raise MediaError(f"{name}: is empty")
+        if size is not None and sent < size:
+            raise MediaError(f"{name}: ended after {sent} of {size} bytes")
+        # Set before the last bytes leave: from here on nobody can say that they did not arrive.
+        self.complete = True
+        yield self._frame.tail

@@ -1,0 +1,1 @@
+"""What a person wants done, composed of the protocol and of I/O."""

@@ -1,0 +1,34 @@
+"""What the account may do: the live limits."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from .._errors import AuthenticationError, PermissionDeniedError
+from .._protocol import endpoints
+from .._protocol.codec import decode
+from .._protocol.limits_document import read_limits
+
+if TYPE_CHECKING:
+    from .._io.transport import Transport
+    from .._models import Limits
+
+logger = logging.getLogger("polyglot_async")
+
+
+async def fetch_limits(transport: Transport) -> Limits:
+    """Ask for the live limits with the credential, and once more without where that is refused (A16).
+
+    Raises:
+        ResponseDecodeError: the document has no limits.
+    """
+    request = endpoints.documentation()
+    try:
+        answer = await transport.send(request)
+    except (AuthenticationError, PermissionDeniedError):
+        answer = await transport.send(request, anonymous=True)
+    limits = decode(answer, read_limits)
+    if limits.not_understood:
+        logger.warning("limits that could not be read: %s", ", ".join(limits.not_understood))
+    return limits

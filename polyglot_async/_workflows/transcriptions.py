@@ -1,0 +1,313 @@
+"""The calls of the API, one method each: `RawTranscriptions` sends them, `AsyncTranscriptions` gives their values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
+
+import attrs
+from anyio import to_thread
+
+from .._errors import MediaError
+from .._io.form_body import FormBody
+from .._io.media import media_from
+from .._models import Task
+from .._protocol import endpoints
+from .._protocol.messages import RawResponse
+from .listing import TaskList
+from .transfers import save_stream
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from .._io.form_body import OnProgress
+    from .._io.media import Media, MediaSource
+    from .._io.transport import StreamedResponse, Transport
+    from .._models import TaskPage, Transcript, UrlValidation
+    from .submissions import Submissions
+    from .watcher import Watcher
+
+TaskOrId: TypeAlias = "Task | str"
+
+
+@attrs.frozen
+class RawTranscriptions:
+    """The same calls, answered with status, headers and body: `.parse()` gives the value.
+
+    Parameters, units and errors are those of the methods of the same name on `client.transcriptions`; an error status
+    raises here too.
+    """
+
+    _transport: Transport = attrs.field(repr=False)
+    _submissions: Submissions = attrs.field(repr=False)
+
+    async def upload(
+        self,
+        source: MediaSource,
+        *,
+        model: str | None = None,
+        input_language: str | None = None,
+        output_language: str | None = None,
+        name: str | None = None,
+        size: int | None = None,
+        content_type: str | None = None,
+        on_progress: OnProgress | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> RawResponse[Task]:
+        """Upload media and start a task: see `AsyncTranscriptions.upload`."""
+        media = await _media(source, name, size, content_type)
+        request = endpoints.upload(_options(model, input_language, output_language), extra)
+        body = FormBody(media, request.fields or (), on_progress)
+        return await self._submissions.submit(self._transport, request, media.name, body)
+
+    async def from_url(
+        self,
+        url: str,
+        *,
+        model: str | None = None,
+        input_language: str | None = None,
+        output_language: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> RawResponse[Task]:
+        """Start a task from a media URL: see `AsyncTranscriptions.from_url`."""
+        request = endpoints.from_url(_url(url), _options(model, input_language, output_language), extra)
+        return await self._submissions.submit(self._transport, request, url)
+
+    async def validate_url(self, url: str, *, extra: Mapping[str, Any] | None = None) -> RawResponse[UrlValidation]:
+        """Ask whether the service can use a media URL: see `AsyncTranscriptions.validate_url`."""
+        answer = await self._transport.send(endpoints.validate_url(_url(url), {}, extra))
+        return RawResponse(answer, lambda answer: endpoints.parse_validation(answer, url))
+
+    async def list(
+        self, *, page_size: int | None = 100, offset: int = 0, cursor: str | None = None, **filters: Any
+    ) -> RawResponse[TaskPage]:
+        """Get one page of the list of tasks: see `AsyncTranscriptions.list`."""
+        request = endpoints.list_tasks(limit=page_size, offset=offset, cursor=cursor, filters=filters)
+        return RawResponse(await self._transport.send(request), endpoints.parse_page)
+
+    async def get(self, task: TaskOrId) -> RawResponse[Task]:
+        """Get one task: see `AsyncTranscriptions.get`."""
+        return RawResponse(await self._transport.send(endpoints.get(_id(task))), endpoints.parse_task)
+
+    async def result(self, task: TaskOrId) -> RawResponse[Transcript]:
+        """Get a task's transcript: see `AsyncTranscriptions.result`."""
+        return RawResponse(await self._transport.send(endpoints.result(_id(task))), endpoints.parse_transcript)
+
+    async def download(self, task: TaskOrId, kind: str) -> RawResponse[bytes]:
+        """Get a result file: see `AsyncTranscriptions.download`."""
+        answer = await self._transport.send(endpoints.download(_id(task), kind))
+        return RawResponse(answer, lambda answer: answer.body)
+
+
+@attrs.frozen
+class AsyncTranscriptions:
+    """The calls below `transcriptions/` (contract: the table of calls).
+
+    Wherever a task is asked for, a `Task` or its id will do. Every call raises the errors of the tree at the head of
+    `PolyglotError`: `ApiConnectionError`, `ApiStatusError` and its children, `ResponseDecodeError`.
+    """
+
+    _transport: Transport = attrs.field(repr=False)
+    _submissions: Submissions = attrs.field(repr=False)
+    _watcher: Watcher = attrs.field(repr=False)
+
+    @property
+    def with_raw_response(self) -> RawTranscriptions:
+        """The same calls, answered with status, headers and body."""
+        return RawTranscriptions(self._transport, self._submissions)
+
+    async def upload(
+        self,
+        source: MediaSource,
+        *,
+        model: str | None = None,
+        input_language: str | None = None,
+        output_language: str | None = None,
+        name: str | None = None,
+        size: int | None = None,
+        content_type: str | None = None,
+        on_progress: OnProgress | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> Task:
+        """Upload media and start a task; return it, queued.
+
+        The media is read ahead in a worker thread, so the loop is never held. It is sent at most once: see
+        `SubmissionUncertainError`.
+
+        Args:
+            source: a path (`str` or `Path`), `bytes`, an open binary file (sent from where it stands, and left open),
+                a sync or async iterator of bytes, an httpx response being streamed, or a pair `(name, source)`.
+            model: e.g. "fast" (A1).
+            input_language: what is spoken, e.g. "en" (A1).
+            output_language: what to translate to, e.g. "ru" (A1).
+            name: the file name to send, where the source's own will not do.
+            size: bytes, for an iterator whose length is known; without it the body is sent chunked.
+            content_type: MIME type, where the first bytes and the suffix would tell wrong.
+            on_progress: called with the media's bytes sent and in all (None where unknown), sync or async, about once
+                a MiB; from 0 again when the upload is retried.
+            extra: form fields sent as they are beside the options, overruling them.
+
+        Raises:
+            MediaError: missing, unreadable, empty, too large for the plan; before any request.
+            SubmissionUncertainError: it went out, and neither an answer nor the list tells whether it was accepted.
+            RateLimitError: a limit is exceeded, or too many tasks are unfinished (A13).
+        """
+        raw = await self.with_raw_response.upload(
+            source,
+            model=model,
+            input_language=input_language,
+            output_language=output_language,
+            name=name,
+            size=size,
+            content_type=content_type,
+            on_progress=on_progress,
+            extra=extra,
+        )
+        return raw.parse()
+
+    async def from_url(
+        self,
+        url: str,
+        *,
+        model: str | None = None,
+        input_language: str | None = None,
+        output_language: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> Task:
+        """Start a task from a media URL, which the service fetches; return it, queued.
+
+        Args:
+            url: an http or https URL.
+            model: e.g. "fast" (A1).
+            input_language: what is spoken, e.g. "en" (A1).
+            output_language: what to translate to, e.g. "ru" (A1).
+            extra: JSON fields sent as they are beside `url` and the options (A2), overruling them.
+
+        Raises:
+            MediaError: it is no http or https URL; before any request.
+            BadRequestError: the service cannot use it.
+            SubmissionUncertainError: it went out, and neither an answer nor the list tells whether it was accepted.
+        """
+        raw = await self.with_raw_response.from_url(
+            url, model=model, input_language=input_language, output_language=output_language, extra=extra
+        )
+        return raw.parse()
+
+    async def validate_url(self, url: str, *, extra: Mapping[str, Any] | None = None) -> UrlValidation:
+        """Ask whether the service can use a media URL; a no is a value, not an error (A3)."""
+        return (await self.with_raw_response.validate_url(url, extra=extra)).parse()
+
+    def list(self, *, page_size: int = 100, **filters: Any) -> TaskList:
+        """List the tasks, newest first: `async for task in client.transcriptions.list(status="failed")`.
+
+        Args:
+            page_size: tasks to ask for in one request; the service may give fewer (A4).
+            **filters: query parameters, sent as they are.
+
+        Returns:
+            An async iterable over all tasks; its `pages()` gives them page by page. Nothing is asked before it is
+            iterated.
+        """
+        raw = self.with_raw_response
+
+        async def fetch(offset: int, cursor: str | None) -> TaskPage:
+            return (await raw.list(page_size=page_size, offset=offset, cursor=cursor, **filters)).parse()
+
+        return TaskList(fetch)
+
+    async def get(self, task: TaskOrId) -> Task:
+        """Get one task as it stands.
+
+        Raises:
+            NotFoundError: there is no such task.
+        """
+        return (await self.with_raw_response.get(task)).parse()
+
+    async def wait(
+        self,
+        task: TaskOrId,
+        *,
+        timeout: float | None = None,
+        poll_interval: float | None = None,  # noqa: ASYNC109
+    ) -> Task:
+        """Wait until a task is completed; return it.
+
+        All waits of a client share one poller, whose rhythm follows how long tasks really take. Server errors and lost
+        connections are waited out.
+
+        Args:
+            task: the task or its id; one that is final already costs no request.
+            timeout: seconds of patience, or None for as long as it takes.
+            poll_interval: seconds between looks at this task, where the poller's own rhythm will not do.
+
+        Raises:
+            TaskFailedError: it failed; `failure_reason` says why.
+            TaskCancelledError: it was cancelled on the site.
+            WaitTimeoutError: it was not final after `timeout` seconds. The task goes on.
+            NotFoundError: there is no such task.
+        """
+        return await self._watcher.wait(task, timeout=timeout, poll_interval=poll_interval)
+
+    async def result(self, task: TaskOrId) -> Transcript:
+        """Get the transcript of a completed task.
+
+        Raises:
+            ApiStatusError: the task is unfinished (A5).
+            NotFoundError: there is no such task.
+        """
+        raw = await self.with_raw_response.result(task)
+        # A long recording has megabytes of segments: parsing them here would hold the loop.
+        return await to_thread.run_sync(raw.parse) if len(raw.body) > _LARGE_ANSWER else raw.parse()
+
+    @overload
+    async def download(self, task: TaskOrId, kind: str) -> bytes: ...
+
+    @overload
+    async def download(self, task: TaskOrId, kind: str, path: str | os.PathLike[str]) -> Path: ...
+
+    async def download(self, task: TaskOrId, kind: str, path: str | os.PathLike[str] | None = None) -> bytes | Path:
+        """Get a result file that the service made: its bytes, or with `path` the path that it was written to.
+
+        Args:
+            task: a completed task or its id.
+            kind: "srt", "txt", "json" or whatever else the service makes.
+            path: where to write it; it appears there whole or not at all.
+
+        Raises:
+            NotFoundError: there is no such task or file.
+            TransferError: the disk refuses it.
+        """
+        if path is None:
+            return (await self.with_raw_response.download(task, kind)).parse()
+        async with self.stream_download(task, kind) as response:
+            return await save_stream(response, path)
+
+    def stream_download(self, task: TaskOrId, kind: str) -> AbstractAsyncContextManager[StreamedResponse]:
+        """Get a result file as a stream: `async with ... as response: async for chunk in response.chunks()`."""
+        return self._transport.stream(endpoints.download(_id(task), kind))
+
+
+_LARGE_ANSWER = 128 * 1024
+
+
+async def _media(source: MediaSource, name: str | None, size: int | None, content_type: str | None) -> Media:
+    if isinstance(source, str) and source.startswith(("http://", "https://")):
+        raise MediaError(f"{source!r} is a URL, not a path: use from_url")
+    # In a thread: even to look at a file may take long on a slow disk.
+    return await to_thread.run_sync(lambda: media_from(source, name=name, size=size, content_type=content_type))
+
+
+def _url(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise MediaError(f"{url!r} is not an http or https URL")
+    return url
+
+
+def _id(task: TaskOrId) -> str:
+    return task.task_id if isinstance(task, Task) else task
+
+
+def _options(model: str | None, input_language: str | None, output_language: str | None) -> dict[str, Any]:
+    return {"model": model, "input_language": input_language, "output_language": output_language}
