@@ -132,7 +132,7 @@ class AsyncPolyglot:
         model: str | None = None,
         input_language: str | None = None,
         output_language: str | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 - a parameter of the wait, as people know it
+        timeout: float | None = None,
         on_progress: OnProgress | None = None,
         extra: Mapping[str, Any] | None = None,
     ) -> Transcript:

@@ -26,7 +26,7 @@ from .._protocol.messages import KEPT_BODY_BYTES, ApiRequest, ApiResponse, error
 from .._version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 
     from .credential import Credential
     from .form_body import FormBody
@@ -53,7 +53,12 @@ class StreamedResponse:
     headers: Mapping[str, str]
     _response: httpx.Response = attrs.field(repr=False)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    @property
+    def url(self) -> str:
+        """The URL that answered, without query."""
+        return _bare(self._response.request.url)
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """Iterate over the body as it arrives, undecoded.
 
         Raises:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote
 
 from .._models import Task, TaskPage, Transcript, UrlValidation
 from .codec import decode, decode_as, decode_json, structure
@@ -24,8 +24,22 @@ VALIDATE_URL = Endpoint(
 LIST = Endpoint("list", "GET", "/transcriptions", Priority.POLL)
 GET = Endpoint("get", "GET", "/transcriptions/{task_id}", Priority.POLL)
 RESULT = Endpoint("result", "GET", "/transcriptions/{task_id}/result", Priority.RESULT)
-DOWNLOAD = Endpoint("download", "GET", "/transcriptions/{task_id}/downloads/{kind}", Priority.DOWNLOAD, accept="*/*")
-SOURCE = Endpoint("source", "GET", "/transcriptions/{task_id}/source", Priority.DOWNLOAD, accept="*/*")
+DOWNLOAD = Endpoint(
+    "download",
+    "GET",
+    "/transcriptions/{task_id}/downloads/{kind}",
+    Priority.DOWNLOAD,
+    accept="*/*",
+    answers=frozenset({416}),
+)
+SOURCE = Endpoint(
+    "source",
+    "GET",
+    "/transcriptions/{task_id}/source",
+    Priority.DOWNLOAD,
+    accept="*/*",
+    answers=frozenset({416}),
+)
 CONVERT_AUDIO = Endpoint("convert_audio", "POST", "/transcriptions/convert-audio", Priority.DOWNLOAD, accept="*/*")
 DOCUMENTATION = Endpoint("limits", "GET", "/developer/documentation", Priority.START)
 
@@ -161,8 +175,9 @@ def _segment(value: str, what: str) -> str:
 
 def _cursor_query(cursor: str, filters: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     # Of a URL only the query is taken: the credential must not follow a link to wherever an answer points.
-    if cursor.startswith(("http://", "https://", "/", "?")):
-        return tuple(parse_qsl(urlsplit(cursor).query, keep_blank_values=True))
+    # An opaque word may hold a slash (base64 does) but no question mark.
+    if "?" in cursor or cursor.startswith(("http://", "https://")):
+        return tuple(parse_qsl(cursor.partition("?")[2].partition("#")[0], keep_blank_values=True))
     return (*_query(filters), ("cursor", cursor))
 
 

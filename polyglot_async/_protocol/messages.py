@@ -238,18 +238,18 @@ def readable_detail(body: bytes) -> str | None:
     """Render an error body's `detail`, whatever JSON it is (A15); of a body that is not JSON its first line."""
     try:
         value = json.loads(body[:KEPT_BODY_BYTES])
+        if isinstance(value, dict):
+            value = next((value[key] for key in ("detail", "message", "reason", "error") if value.get(key)), value)
+        return _sentence(value)
     except (ValueError, RecursionError):
         return _first_line(body)
-    if isinstance(value, dict):
-        value = next((value[key] for key in ("detail", "message", "error") if key in value), value)
-    return _sentence(value)
 
 
 def _sentence(value: object) -> str | None:
     if value is None or value in ("", [], {}):
         return None
     if isinstance(value, str):
-        return _shortened(value)
+        return _shortened(value) or None
     if isinstance(value, Sequence) and all(isinstance(item, dict) and "msg" in item for item in value):
         return _shortened("; ".join(_validation_line(item) for item in value))
     return _shortened(json.dumps(value, ensure_ascii=False))

@@ -1,30 +1,19 @@
-"""Byte ranges (RFC 9110, section 14): plan parts, write the request's header, check what came back."""
+"""Byte ranges (RFC 9110, section 14): write the request's header, check what came back, keep account of what is had."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
 from .._errors import RangeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASCII)
-_UNSATISFIED_RANGE = re.compile(r"bytes \*/(\d{1,19})", re.ASCII)
-
-
-@attrs.frozen
-class Part:
-    """A range of bytes, `start` included, `stop` excluded."""
-
-    start: int
-    stop: int
-
-    def __len__(self) -> int:
-        return self.stop - self.start
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASCII | re.IGNORECASE)
+_UNSATISFIED_RANGE = re.compile(r"bytes \*/(\d{1,19})", re.ASCII | re.IGNORECASE)
 
 
 @attrs.frozen
@@ -93,8 +82,8 @@ def unsatisfied_total(value: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def check_content_range(value: str, *, start: int, stop: int | None, total: int | None) -> ContentRange:
-    """Check that a 206 holds what was asked for: from `start`, not beyond `stop`, of a file of `total` bytes.
+def check_content_range(value: str, *, start: int, stop: int | None) -> ContentRange:
+    """Check that a 206 holds what was asked for: it begins at `start` and does not go beyond `stop`.
 
     A server may answer with less than was asked for (RFC 9110, section 15.3.7); the rest is then asked for anew.
 
@@ -103,22 +92,45 @@ def check_content_range(value: str, *, start: int, stop: int | None, total: int 
     """
     content = read_content_range(value)
     if content.start != start or (stop is not None and content.stop > stop):
-        wanted = range_header(start, stop)
-        raise RangeError(f"asked for {wanted}, but the answer holds {value!r}")
-    if total is not None and content.total is not None and content.total != total:
-        raise RangeError(f"the file has {total} bytes, but the answer speaks of {content.total}")
+        raise RangeError(f"asked for {range_header(start, stop)}, but the answer holds {value!r}")
     return content
 
 
-def plan_parts(start: int, stop: int, part_size: int) -> Iterator[Part]:
-    """Cut the bytes from `start` to `stop` into parts of `part_size`, the last one shorter."""
-    for offset in range(start, stop, part_size):
-        yield Part(offset, min(offset + part_size, stop))
+def next_part_size(missing: int, connections: int, bytes_per_second: float) -> int:
+    """Choose how much one connection should ask for next, of `missing` bytes that nobody has asked for yet.
 
-
-def part_size_for(total: int, connections: int, *, smallest: int = 8 << 20, largest: int = 128 << 20) -> int:
-    """Choose a part size: about four parts for each connection, so that a slow one does not hold up the rest.
-
-    A part costs a request, which counts against the day's, so parts are no smaller than they need be.
+    Half of a fair share: parts grow smaller towards the end, so that all connections end together. Yet no part is
+    shorter than about a second's work at the rate of one connection: each is a request, and counts against the day's.
     """
-    return max(smallest, min(largest, -(-total // (4 * max(1, connections)))))
+    smallest = max(SMALLEST_PART, int(bytes_per_second))
+    return min(missing, max(smallest, missing // (2 * max(1, connections))))
+
+
+SMALLEST_PART = 1 << 20
+
+
+Spans: TypeAlias = tuple[tuple[int, int], ...]
+"""Byte ranges, each a start and a stop (excluded), in order, apart from one another."""
+
+
+def with_span(spans: Spans, start: int, stop: int) -> Spans:
+    """Add the bytes from `start` to `stop` to `spans`, joining what touches."""
+    if start >= stop:
+        return spans
+    before = tuple(span for span in spans if span[1] < start)
+    after = tuple(span for span in spans if span[0] > stop)
+    touching = spans[len(before) : len(spans) - len(after)]
+    if touching:
+        start, stop = min(start, touching[0][0]), max(stop, touching[-1][1])
+    return (*before, (start, stop), *after)
+
+
+def missing_spans(spans: Spans, total: int) -> Spans:
+    """Give what `spans` lack of a file of `total` bytes."""
+    edges = [0, *(edge for span in spans for edge in span), total]
+    return tuple((start, stop) for start, stop in zip(edges[::2], edges[1::2], strict=True) if start < stop)
+
+
+def covered_bytes(spans: Spans) -> int:
+    """Count the bytes in `spans`."""
+    return sum(stop - start for start, stop in spans)

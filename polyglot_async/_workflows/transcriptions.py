@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import attrs
@@ -13,11 +14,12 @@ from .._io.media import media_from
 from .._models import Task
 from .._protocol import endpoints
 from .._protocol.messages import RawResponse
+from .downloads import download_file, save_stream
 from .listing import TaskList
-from .transfers import save_stream
+from .ranged import RangedFile
+from .remote_media import open_media, open_stream
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from .._io.media import Media, MediaSource
     from .._io.transport import StreamedResponse, Transport
     from .._models import TaskPage, Transcript, UrlValidation
+    from .remote_media import MediaStream, RemoteMedia
     from .submissions import Submissions
     from .watcher import Watcher
 
@@ -230,7 +233,7 @@ class AsyncTranscriptions:
         task: TaskOrId,
         *,
         timeout: float | None = None,
-        poll_interval: float | None = None,  # noqa: ASYNC109
+        poll_interval: float | None = None,
     ) -> Task:
         """Wait until a task is completed; return it.
 
@@ -281,12 +284,89 @@ class AsyncTranscriptions:
         """
         if path is None:
             return (await self.with_raw_response.download(task, kind)).parse()
-        async with self.stream_download(task, kind) as response:
-            return await save_stream(response, path)
+        return await download_file(RangedFile(self._transport, endpoints.download(_id(task), kind)), path)
 
     def stream_download(self, task: TaskOrId, kind: str) -> AbstractAsyncContextManager[StreamedResponse]:
         """Get a result file as a stream: `async with ... as response: async for chunk in response.chunks()`."""
         return self._transport.stream(endpoints.download(_id(task), kind))
+
+    def source(self, task: TaskOrId) -> AbstractAsyncContextManager[MediaStream]:
+        """Get the source media as a stream: `async with ... as stream: async for chunk in stream`.
+
+        After a drop it goes on from the last good byte by itself, with ranges (A7).
+
+        Raises:
+            SourceChangedError: the file changed on the server meanwhile.
+        """
+        return open_stream(self._source_file(task))
+
+    def open_source(self, task: TaskOrId) -> AbstractAsyncContextManager[RemoteMedia]:
+        """Get the source media as a file one can seek in, of which only what is read is fetched.
+
+        `async with ... as media: head = await media.read_at(0, 4096)`.
+        """
+        return open_media(self._source_file(task))
+
+    async def download_source(
+        self,
+        task: TaskOrId,
+        path: str | os.PathLike[str],
+        *,
+        connections: int = 4,
+        on_progress: OnProgress | None = None,
+    ) -> Path:
+        """Download the source media to `path`; return the path.
+
+        It appears there whole or not at all. What a broken run left in `<path>.part` is gone on from, if the service
+        proves that it still has the same version.
+
+        Args:
+            task: the task or its id.
+            path: where to write it.
+            connections: ranges to ask for at once. More help where the service caps the speed of a connection; each
+                range is a request and counts against the day's, and 1 makes do with one.
+            on_progress: called with the bytes there and in all; sync or async.
+
+        Raises:
+            TransferError: the disk refuses, or another process is downloading to the same place.
+            SourceChangedError: the file changed on the server during the transfer.
+            ApiConnectionError: the service keeps breaking off; what is there stays for the next run.
+        """
+        file = self._source_file(task)
+        return await download_file(file, path, connections=connections, on_progress=on_progress)
+
+    async def convert_audio(
+        self,
+        source: MediaSource,
+        path: str | os.PathLike[str],
+        *,
+        format: str | None = None,  # noqa: A002 - the API's own word (A6)
+        on_progress: OnProgress | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> Path:
+        """Let the service convert audio, and write its answer to `path`; return the path.
+
+        Args:
+            source: what `upload` takes.
+            path: where to write the converted audio; it appears there whole or not at all.
+            format: mp3, wav, ogg, m4a or flac (A6). Default: the suffix of `path`.
+            on_progress: called with the bytes sent and in all (None where unknown); sync or async.
+            extra: form fields sent as they are (A6).
+
+        Raises:
+            MediaError: the media cannot be sent; before any request.
+            BadRequestError: the service cannot convert it.
+            TransferError: the disk refuses.
+        """
+        wanted = format or os.fspath(path).rpartition(".")[2].lower()
+        media = await _media(source, None, None, None)
+        request = endpoints.convert_audio(wanted, extra)
+        body = FormBody(media, request.fields or (), on_progress)
+        async with self._transport.stream(request, body) as response:
+            return await save_stream(response, path)
+
+    def _source_file(self, task: TaskOrId) -> RangedFile:
+        return RangedFile(self._transport, endpoints.source(_id(task)))
 
 
 _LARGE_ANSWER = 128 * 1024

@@ -21,7 +21,7 @@ class Watcher:
 
     _transport: Transport = attrs.field(repr=False)
 
-    async def wait(self, task: Task | str, *, timeout: float | None, poll_interval: float | None) -> Task:  # noqa: ASYNC109
+    async def wait(self, task: Task | str, *, timeout: float | None, poll_interval: float | None) -> Task:
         """Wait until the task is completed."""
         latest = task if isinstance(task, Task) else Task(task_id=task, status=TaskStatus.QUEUED)
         with anyio.move_on_after(timeout):
