@@ -1,0 +1,74 @@
+"""One request and its answer, as the ledger sees them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.types import Message, Receive, Send
+
+    from ._accounts import Caller
+    from ._ledger import Ledger, LedgerEntry
+
+
+class Exchange:
+    """Sits between the server and the application: counts bytes, stamps the request id, keeps the ledger's entry."""
+
+    def __init__(self, ledger: Ledger, entry: LedgerEntry, receive: Receive, send: Send) -> None:
+        self._ledger, self.entry = ledger, entry
+        self._receive, self._send = receive, send
+        self._bytes_in = self._bytes_out = 0
+        self._expected_out: int | None = None
+        self.caller: Caller | None = None
+        self.answered = False
+
+    @classmethod
+    def of(cls, request: Request) -> Exchange:
+        """The exchange of a request."""
+        exchange = request.scope["exchange"]
+        assert isinstance(exchange, cls)  # noqa: S101
+        return exchange
+
+    def identify(self, caller: Caller) -> None:
+        """Note who is calling."""
+        self.caller = caller
+        self.note(user=caller.user, credential=caller.kind)
+
+    def note(self, **facts: Any) -> None:
+        """Write facts into the ledger's entry."""
+        self.entry = self._ledger.update(self.entry, **facts)
+
+    async def receive(self) -> Message:
+        """The next piece of the request."""
+        message = await self._receive()
+        self._bytes_in += len(message.get("body", b""))
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send a piece of the answer; the entry is final before the last one leaves."""
+        if message["type"] == "http.response.start":
+            self.answered = True
+            headers = message.setdefault("headers", [])
+            message["headers"] = [*headers, (b"x-request-id", (self.entry.request_id or "").encode())]
+            self.note(status=message["status"])
+        else:
+            self._bytes_out += len(message.get("body", b""))
+            if not message.get("more_body", False):
+                self.note(bytes_in=self._bytes_in, bytes_out=self._bytes_out, complete=True)
+        await self._send(message)
+
+    def sent_raw(self, status: int | None, size: int) -> None:
+        """Count what a fault wrote past HTTP."""
+        self._bytes_out += size
+        if status is not None:
+            self.note(status=status)
+
+    def settle(self) -> None:
+        """Bring the entry up to date: before a cut, so that whoever has noticed the cut finds it so."""
+        self.note(bytes_in=self._bytes_in, bytes_out=self._bytes_out)
+
+    def finish(self) -> None:
+        """Enter the request into the ledger's file."""
+        self.settle()
+        self._ledger.seal(self.entry)

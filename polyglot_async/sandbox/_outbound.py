@@ -1,0 +1,111 @@
+"""The requests that the sandbox itself sends: media by URL, and webhooks."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import unquote, urlsplit
+
+import httpx
+
+from ._answers import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+_TIMEOUT = httpx.Timeout(30.0, connect=10.0)
+_SLICE = 1 << 20
+_NEVER_MEDIA = ("text/", "image/", "application/json", "application/xml", "application/xhtml", "application/pdf")
+_FIRST_ERROR_STATUS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """What a media URL said of itself."""
+
+    url: str
+    name: str
+    content_type: str
+    size: int | None
+
+
+class Outbound:
+    """One HTTP client for all; made when first needed, in a thread because loading certificates takes a while."""
+
+    def __init__(self) -> None:
+        self._client: httpx.AsyncClient | None = None
+        self._making = asyncio.Lock()
+
+    async def client(self) -> httpx.AsyncClient:
+        """The client."""
+        async with self._making:
+            if self._client is None:
+                self._client = await asyncio.to_thread(
+                    httpx.AsyncClient, timeout=_TIMEOUT, follow_redirects=True, max_redirects=5
+                )
+        return self._client
+
+    async def close(self) -> None:
+        """Close its connections."""
+        if self._client is not None:
+            await self._client.aclose()
+
+    async def probe(self, url: str) -> RemoteFile:
+        """Ask for a media URL without reading it; ApiError 400 if it is not usable."""
+        async with self._open(url) as (remote, _):
+            return remote
+
+    async def fetch(self, url: str, target: Path, *, max_bytes: int | None) -> tuple[int, str]:
+        """Stream a media URL to `target`; its size and SHA-256. ApiError if it is not usable or too large."""
+        digest, size = hashlib.sha256(), 0
+        async with self._open(url) as (_, response):
+            file = await asyncio.to_thread(target.open, "wb")
+            try:
+                async for piece in response.aiter_bytes(_SLICE):
+                    size += len(piece)
+                    if max_bytes is not None and size > max_bytes:
+                        raise ApiError(413, f"The file is too large: the plan allows {max_bytes} bytes.")
+                    await asyncio.to_thread(_append, file, digest, piece)
+            finally:
+                file.close()
+        return size, digest.hexdigest()
+
+    @asynccontextmanager
+    async def _open(self, url: str) -> AsyncIterator[tuple[RemoteFile, httpx.Response]]:
+        _check_syntax(url)
+        client = await self.client()
+        try:
+            async with client.stream("GET", url) as response:
+                yield _understand(url, response), response
+        except (httpx.HTTPError, httpx.InvalidURL) as problem:
+            raise ApiError(400, f"The URL cannot be reached: {type(problem).__name__}.") from problem
+
+
+def _append(file: BinaryIO, digest: hashlib._Hash, piece: bytes) -> None:
+    digest.update(piece)
+    file.write(piece)
+
+
+def _check_syntax(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ApiError(400, "The URL is not an http or https address.")
+
+
+def _understand(url: str, response: httpx.Response) -> RemoteFile:
+    if response.status_code >= _FIRST_ERROR_STATUS:
+        raise ApiError(400, f"The URL answered {response.status_code}.")
+    content_type = response.headers.get("content-type", "application/octet-stream").partition(";")[0].strip()
+    if content_type.lower().startswith(_NEVER_MEDIA):
+        raise ApiError(400, f"The URL is not audio or video but {content_type}.")
+    length = response.headers.get("content-length", "")
+    name = unquote(urlsplit(url).path.rpartition("/")[2]) or "media"
+    return RemoteFile(url, name, content_type, int(length) if length.isdecimal() else None)

@@ -1,0 +1,174 @@
+"""Serves a file from disk, whole or by a single byte range (A7; RFC 9110 sections 13 and 14)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import threading
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+
+from starlette.responses import Response, StreamingResponse
+
+from ._answers import error
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+    from pathlib import Path
+
+    from starlette.types import Receive, Scope, Send
+
+PIECE = 512 * 1024
+"""Bytes read at once, in a thread."""
+_SLICES_PER_SECOND = 20
+_SINGLE = re.compile(r"\s*(\d*)\s*-\s*(\d*)\s*", re.ASCII)
+_MAX_DIGITS = 19
+
+
+class UnsatisfiableError(Exception):
+    """No byte of the file is in the range, or the range makes no sense: 416."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Bytes from `start` up to, not including, `end`."""
+
+    start: int
+    end: int
+
+    @property
+    def length(self) -> int:
+        """How many bytes."""
+        return self.end - self.start
+
+
+def parse_range(header: str | None, size: int) -> Span | None:
+    """The span that a Range header asks for, None if it is to be ignored; UnsatisfiableError for a 416.
+
+    Another unit than bytes, and several ranges at once, are ignored, which RFC 9110 section 14.2 allows; what is no
+    range at all is refused, which it allows too and nginx does.
+    """
+    unit, equals, specifier = (header or "").strip().partition("=")
+    if unit.lower() != "bytes" or not equals or "," in specifier:
+        return None
+    match = _SINGLE.fullmatch(specifier)
+    if match is None or not any(match.groups()) or max(map(len, match.groups())) > _MAX_DIGITS:
+        raise UnsatisfiableError
+    first, last = match.groups()
+    if first:
+        span = Span(int(first), min(int(last) + 1, size) if last else size)
+    else:
+        span = Span(max(0, size - int(last)), size)
+    if span.start >= size or (first and last and int(last) < int(first)):
+        raise UnsatisfiableError
+    return span
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """A file to be served and what is said about it."""
+
+    path: Path
+    content_type: str
+    etag: str
+    disposition: str | None = None
+
+
+def serve_media(media: Media, method: str, headers: Mapping[str, str], *, rate: float | None = None) -> Response:
+    """The answer to a GET or HEAD of a file; `rate` caps the bytes per second of this connection.
+
+    FileNotFoundError if the file is not there.
+    """
+    file = _OpenFile(media.path)
+    size, modified = file.size, file.modified
+    try:
+        answer_headers = {
+            "Accept-Ranges": "bytes",
+            "Content-Type": media.content_type,
+            "ETag": media.etag,
+            "Last-Modified": modified,
+        }
+        if media.disposition:
+            answer_headers["Content-Disposition"] = media.disposition
+        wanted = headers.get("range") if _unchanged(headers.get("if-range"), media.etag, modified) else None
+        span = parse_range(wanted, size)
+    except UnsatisfiableError:
+        file.close()
+        refusal = error(416, "The range cannot be satisfied.")
+        refusal.headers["Content-Range"] = f"bytes */{size}"
+        return refusal
+    except BaseException:
+        file.close()
+        raise
+    status = 200 if span is None else 206
+    if span is not None:
+        answer_headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{size}"
+    span = span or Span(0, size)
+    answer_headers["Content-Length"] = str(span.length)
+    if method == "HEAD":
+        file.close()
+        return Response(status_code=status, headers=answer_headers)
+    return FileAnswer(file, span, status, answer_headers, rate)
+
+
+def _unchanged(if_range: str | None, etag: str, modified: str) -> bool:
+    """Whether a Range counts: If-Range must match exactly (RFC 9110 section 13.1.5); our validators are strong."""
+    return if_range is None or if_range.strip() in {etag, modified}
+
+
+class _OpenFile:
+    """A file that may be closed while a thread still reads for an answer that nobody waits for any more."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb", buffering=0)
+        self._lock = threading.Lock()
+        status = os.fstat(self._file.fileno())
+        self.size, self.modified = status.st_size, formatdate(status.st_mtime, usegmt=True)
+
+    def read_at(self, at: int, size: int) -> bytes:
+        with self._lock:
+            if self._file.closed:
+                return b""
+            self._file.seek(at)
+            return self._file.read(size) or b""
+
+    def close(self) -> None:
+        with self._lock:
+            self._file.close()
+
+
+class FileAnswer(StreamingResponse):
+    """Streams a span of an open file and closes it whatever happens."""
+
+    def __init__(
+        self, file: _OpenFile, span: Span, status: int, headers: Mapping[str, str], rate: float | None = None
+    ) -> None:
+        super().__init__(_pieces(file, span, rate), status, headers)
+        self._file = file
+        self.then: Callable[[], None] | None = None
+        """Called when the answer is over, however it went."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._file.close()
+            if self.then is not None:
+                self.then()
+
+
+async def _pieces(file: _OpenFile, span: Span, rate: float | None) -> AsyncIterator[bytes]:
+    at, clock = span.start, asyncio.get_running_loop()
+    started = clock.time()
+    piece = PIECE if rate is None else max(1, min(PIECE, int(rate / _SLICES_PER_SECOND)))
+    while at < span.end:
+        data = await asyncio.to_thread(file.read_at, at, min(piece, span.end - at))
+        if not data:
+            return  # the file shrank: a short answer tells the client
+        at += len(data)
+        yield data
+        if rate is not None:
+            await asyncio.sleep(max(0.0, started + (at - span.start) / rate - clock.time()))
