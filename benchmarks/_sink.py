@@ -122,7 +122,7 @@ class Connection:
                 end = min(info.st_size, int(match[2]) + 1 if match[2] else info.st_size)
                 status = f"206 Partial Content\r\nContent-Range: bytes {start}-{end - 1}/{info.st_size}"
             self._sock.sendall(
-                f"HTTP/1.1 {status}\r\nETag: \"{info.st_size:x}-{info.st_mtime_ns:x}\"\r\n"
+                f'HTTP/1.1 {status}\r\nETag: "{info.st_size:x}-{info.st_mtime_ns:x}"\r\n'
                 f"Accept-Ranges: bytes\r\nContent-Type: application/octet-stream\r\n"
                 f"Content-Length: {end - start}\r\n\r\n".encode()
             )
@@ -176,7 +176,7 @@ def main() -> None:
             context.load_cert_chain(ca, key)
         server = socket.create_server(("127.0.0.1", 0), backlog=1024)
         url = f"http{'s' if options.tls else ''}://127.0.0.1:{server.getsockname()[1]}"
-        print(json.dumps({"url": url, "ca": str(ca) if ca else None}), flush=True)  # noqa: T201 - the protocol
+        print(json.dumps({"url": url, "ca": str(ca) if ca else None}), flush=True)
         while True:
             sock, _ = server.accept()
             args = (sock, context, options.file, options.cap)

@@ -60,7 +60,7 @@ class SocketStream(httpcore.AsyncNetworkStream):
         self._scratch = scratch
         self._ahead = b""
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002, ASYNC109 - httpcore's
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - httpcore's
         """All that has come, up to `SLICE` whatever `max_bytes` says; b"" at the end of the stream.
 
         Raises httpcore.ReadTimeout or httpcore.ReadError.
@@ -71,7 +71,7 @@ class SocketStream(httpcore.AsyncNetworkStream):
         with _errors_of_httpcore(httpcore.ReadTimeout, httpcore.ReadError):
             return await self._when_ready(self._receive, anyio.wait_readable, timeout)
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - httpcore's
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send all of `buffer`. Raises httpcore.WriteTimeout or httpcore.WriteError.
 
         A refusal (4xx, 5xx) that has come already is a WriteError too, on which httpcore stops sending and reads it:
@@ -98,7 +98,7 @@ class SocketStream(httpcore.AsyncNetworkStream):
         self,
         ssl_context: ssl.SSLContext,
         server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's
+        timeout: float | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """This stream, encrypted from now on. Raises httpcore.ConnectTimeout or httpcore.ConnectError."""
         try:
@@ -131,7 +131,7 @@ class SocketStream(httpcore.AsyncNetworkStream):
         self,
         attempt: Callable[[], T],
         ready: Callable[[socket.socket], Awaitable[None]],
-        timeout: float | None,  # noqa: ASYNC109 - seconds without progress
+        timeout: float | None,
     ) -> T:
         while True:
             try:
@@ -163,9 +163,9 @@ class SocketStream(httpcore.AsyncNetworkStream):
 
     def _send(self, view: memoryview) -> int:
         """Send what the socket takes now, up to a slice: over TLS a call takes one record. The number of bytes."""
-        sent = 0
+        view, sent = view[:SLICE], 0
         try:
-            while sent < min(len(view), SLICE):
+            while sent < len(view):
                 sent += self._sock.send(view[sent:])
         except _WOULD_BLOCK:
             if not sent:
@@ -203,7 +203,7 @@ class SocketBackend(httpcore.AsyncNetworkBackend):
         self,
         host: str,
         port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's
+        timeout: float | None = None,
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
@@ -217,10 +217,6 @@ class SocketBackend(httpcore.AsyncNetworkBackend):
             found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             addresses = [(family, address) for family, _, _, _, address in found]
             return SocketStream(await _first_connected(connect, _families_in_turn(addresses)), self._scratch)
-
-    async def sleep(self, seconds: float) -> None:
-        """Sleep, on whichever loop runs."""
-        await anyio.sleep(seconds)
 
 
 def _families_in_turn(addresses: Sequence[tuple[int, SocketAddress]]) -> list[tuple[int, SocketAddress]]:
@@ -272,7 +268,7 @@ def _new_socket(family: int, local_address: str | None, options: Iterable[httpco
     try:
         sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
         for option in options:
-            sock.setsockopt(*option)
+            sock.setsockopt(*option)  # pyright: ignore[reportCallIssue, reportArgumentType] - it knows no union
         if local_address is not None:
             sock.bind((local_address, 0))
     except BaseException:

@@ -169,7 +169,7 @@ class WireTransport(httpx.AsyncBaseTransport):
             # Reading the authorities takes tens of milliseconds of processor: once, and not on the loop.
             self._tls = self._tls or await anyio.to_thread.run_sync(make)
 
-    async def _take_slot(self, timeout: float | None) -> None:  # noqa: ASYNC109 - httpx's
+    async def _take_slot(self, timeout: float | None) -> None:
         try:
             with anyio.fail_after(timeout):
                 await self._slots.acquire()

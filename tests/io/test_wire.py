@@ -5,6 +5,7 @@ import hashlib
 import os
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -84,6 +85,8 @@ def serving(handler, tls=None):
         with contextlib.suppress(OSError):
             while True:
                 sock, _ = listener.accept()
+                # Else an answer after TLS's session tickets waits for their acknowledgement, and a close drops it.
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 server.accepted += 1
                 threads.append(threading.Thread(target=one, args=(sock,)))
                 threads[-1].start()
@@ -304,6 +307,39 @@ async def test_a_keep_alive_connection_that_the_server_closed_is_not_used_again(
     assert server.accepted == 3
 
 
+async def test_a_keep_alive_connection_that_was_reset_is_not_used_again():
+    def handler(sock):
+        read_head(sock)
+        sock.sendall(OK)
+        time.sleep(0.05)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with serving(handler) as server:
+        async with server.client() as client:
+            for _ in range(2):
+                assert (await client.get("/")).text == "ok"
+                await left(server)
+                server.left.clear()
+        assert server.accepted == 2
+
+
+async def test_what_the_body_raises_is_raised_as_it_is(serve):
+    def handler(sock):
+        while sock.recv(1 << 20):
+            pass
+
+    async def body():
+        yield b"begun"
+        raise LookupError("no more")
+
+    server = serve(handler)
+    async with server.client() as client:
+        with pytest.raises(LookupError, match="no more"):
+            await client.post("/", content=body())
+        await left(server)
+        assert connections(client) == ([], set())
+
+
 async def test_an_idle_connection_expires():
     with serving(answering()) as server:
         async with server.client(limits=httpx.Limits(keepalive_expiry=0.05)) as client:
@@ -492,6 +528,28 @@ async def test_a_request_beyond_the_limit_waits_and_then_times_out():
             assert (await client.get("/")).text == "ok"
 
 
+async def test_a_body_closed_twice_gives_its_connection_back_once():
+    with serving(answering()) as server:
+        async with server.client(limits=httpx.Limits(max_connections=1)) as client:
+            async with client.stream("GET", "/") as response:
+                await response.stream.aclose()
+            await response.stream.aclose()
+            assert client._transport._slots.value == 1
+
+
+async def test_a_slot_is_not_lost_when_no_connection_can_be_made(monkeypatch):
+    def broken(origin, **options):
+        raise RuntimeError("broken")
+
+    with serving(answering()) as server:
+        async with server.client(limits=httpx.Limits(max_connections=1)) as client:
+            with monkeypatch.context() as patch:
+                patch.setattr(httpcore, "AsyncHTTPConnection", broken)
+                with pytest.raises(RuntimeError, match="broken"):
+                    await client.get("/")
+            assert (await client.get("/")).text == "ok"
+
+
 async def test_the_idle_connection_of_another_host_makes_room():
     with serving(answering()) as one, serving(answering()) as other:
         async with one.client(limits=httpx.Limits(max_connections=1)) as client:
@@ -507,13 +565,9 @@ async def test_no_more_idle_connections_are_kept_than_asked_for():
         async with server.client(limits=httpx.Limits(max_keepalive_connections=2)) as client:
             async with contextlib.AsyncExitStack() as stack:
                 for _ in range(5):
-                    await stack.enter_async_context(client.stream("GET", "/"))
-                for _ in range(5):
-                    pass
-            assert len(connections(client)[0]) <= 2
-            async with anyio.create_task_group() as group:
-                for _ in range(5):
-                    group.start_soon(client.get, "/")
+                    response = await stack.enter_async_context(client.stream("GET", "/"))
+                    stack.push_async_callback(response.aread)
+            assert server.accepted == 5
             assert len(connections(client)[0]) == 2
 
 
@@ -568,6 +622,44 @@ async def test_a_black_hole_is_a_connect_timeout(monkeypatch):
         with pytest.raises(httpx.ConnectTimeout):
             await client.get("http://127.0.0.1:9/", timeout=0.05)
         assert client._transport._slots.value == 100
+
+
+class Attempts:
+    """Connections that cannot be cancelled once begun, which is when two of them win or one wins too late."""
+
+    def __init__(self):
+        self.pairs = []
+
+    async def connect(self, family, address):
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(address[0])
+        self.pairs.append(socket.socketpair())
+        return self.pairs[-1][0]
+
+    def open_ones(self):
+        return [mine for mine, _ in self.pairs if mine.fileno() >= 0]
+
+    def close(self):
+        for mine, other in self.pairs:
+            mine.close()
+            other.close()
+
+
+async def test_of_two_that_connect_only_one_stays_open(monkeypatch):
+    monkeypatch.setattr(sockets, "STAGGER", 0.01)
+    with contextlib.closing(Attempts()) as attempts:
+        won = await sockets._first_connected(attempts.connect, [(socket.AF_INET, (0.1,)), (socket.AF_INET, (0.12,))])
+        assert len(attempts.pairs) == 2
+        assert attempts.open_ones() == [won]
+
+
+async def test_a_connection_won_too_late_is_closed():
+    with contextlib.closing(Attempts()) as attempts:
+        with anyio.move_on_after(0.05) as scope:
+            await sockets._first_connected(attempts.connect, [(socket.AF_INET, (0.1,))])
+        assert scope.cancelled_caught
+        assert len(attempts.pairs) == 1
+        assert attempts.open_ones() == []
 
 
 def test_families_alternate_in_the_resolvers_order():
