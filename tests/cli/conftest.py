@@ -1,0 +1,118 @@
+"""A scripted sandbox for the whole run, and two ways to call `polyglot`: in this process, and as a process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from polyglot_async import Polyglot
+from polyglot_async._cli import main
+from polyglot_async.sandbox import Sandbox, ScriptedEngine
+
+LAUNCH = [sys.executable, "-W", "error", "-c", "import sys; from polyglot_async._cli import main; sys.exit(main())"]
+RECORDING = Path(__file__).parents[2] / "polyglot_async/_cli/data/austen-0880.wav"
+
+
+@dataclass
+class Ended:
+    """How a call of `polyglot` ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def _reason(name: str, size: int) -> str | None:
+    return "no speech in it" if name.startswith("bad") else None
+
+
+def _seconds(name: str, size: int) -> float:
+    return 60.0 if name.startswith("slow") else 0.0
+
+
+@pytest.fixture(scope="session")
+def sandbox():
+    engine = ScriptedEngine(text="words of {file_name}", seconds=_seconds, fail=_reason)
+    with Sandbox(engine=engine, plan="unlimited") as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def environment(sandbox, monkeypatch, tmp_path):
+    """Point the environment at the sandbox, and stand in an empty folder."""
+    monkeypatch.setenv("POLYGLOT_BASE_URL", sandbox.url)
+    monkeypatch.setenv("POLYGLOT_API_KEY", sandbox.api_key)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def no_environment(monkeypatch, tmp_path):
+    """No credential, no address, an empty folder."""
+    monkeypatch.delenv("POLYGLOT_BASE_URL", raising=False)
+    monkeypatch.delenv("POLYGLOT_API_KEY", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def polyglot(capfd):
+    """Call `polyglot` in this process."""
+
+    def call(*arguments: object) -> Ended:
+        capfd.readouterr()
+        code = main([str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        return Ended(code, out, err)
+
+    return call
+
+
+@pytest.fixture
+def process():
+    """Start `polyglot` as a process; what still runs at the end is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: object, **options: object) -> subprocess.Popen[str]:
+        command = [*LAUNCH, *map(str, arguments)]
+        env = {**os.environ, **options.pop("env", {})}
+        defaults = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        started.append(subprocess.Popen(command, env=env, **{**defaults, **options}))
+        return started[-1]
+
+    yield start
+    for running in started:
+        if running.poll() is None:
+            running.kill()
+        running.communicate()
+
+
+@pytest.fixture
+def media():
+    """Make a small file that looks like audio."""
+
+    def make(path: str | Path) -> Path:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(RECORDING.read_bytes()[:4044])
+        return path
+
+    return make
+
+
+@pytest.fixture
+def completed(sandbox, media, environment):
+    """The id of a completed task, whose file is named talk.wav."""
+    with Polyglot(sandbox.api_key, base_url=sandbox.url) as client:
+        task_id = client.transcriptions.upload(media("made/talk.wav")).task_id
+    # Asked of the sandbox itself: a client would be in no such hurry.
+    deadline = time.monotonic() + 10
+    while sandbox.task(task_id)["status"] != "completed" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return task_id

@@ -1,0 +1,128 @@
+"""The commands that make one call each, against a real server."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from polyglot_async.sandbox import Fault
+
+
+@pytest.fixture
+def faults(sandbox):
+    yield sandbox.faults
+    sandbox.faults.clear()
+
+
+def test_list_in_a_pipe_is_a_line_a_task(polyglot, completed):
+    first, *_ = polyglot("list").out.splitlines()
+    assert first.split("\t") == [completed, "completed", "2.4 s", "en", "talk.wav"]
+
+
+def test_list_gives_as_many_as_asked_for(polyglot, completed):
+    assert len(polyglot("list", "--limit", 1).out.splitlines()) == 1
+
+
+def test_list_as_json_is_a_document_a_line(polyglot, completed):
+    lines = polyglot("list", "--json").out.splitlines()
+    assert json.loads(lines[0])["task_id"] == completed
+
+
+def test_list_filters_even_if_the_service_does_not(polyglot, completed, media):
+    assert polyglot("transcribe", media("bad.wav"), media("good.wav")).code == 1
+    lines = polyglot("list", "--status", "failed").out.splitlines()
+    assert lines
+    assert all(line.split("\t")[1] == "failed" for line in lines)
+
+
+def test_get_shows_what_is_known(polyglot, completed):
+    shown = dict(line.split("\t") for line in polyglot("get", completed).out.splitlines())
+    assert (shown["task id"], shown["status"], shown["file name"]) == (completed, "completed", "talk.wav")
+    assert json.loads(polyglot("get", completed, "--json").out)["status"] == "completed"
+
+
+def test_an_unknown_task_is_one_line_and_1(polyglot, environment):
+    ended = polyglot("get", "nope")
+    assert (ended.code, ended.out, ended.err.count("\n")) == (1, "", 1)
+    assert "404" in ended.err
+    error = json.loads(polyglot("get", "nope", "--json").err)["error"]
+    assert (error["type"], error["status_code"]) == ("NotFoundError", 404)
+
+
+@pytest.mark.parametrize(
+    ("options", "begins"),
+    [
+        ([], "words of talk.wav\n"),
+        (["--format", "srt"], "1\n00:00:00,000 --> "),
+        (["--format", "VTT"], "WEBVTT\n"),
+        (["--json"], '{"task_id": '),
+    ],
+)
+def test_result_is_shown_in_each_format(polyglot, completed, options, begins):
+    assert polyglot("result", completed, *options).out.startswith(begins)
+
+
+def test_result_shows_the_translation_too(polyglot, environment, media):
+    record = polyglot("transcribe", media("a.wav"), "--translate-to", "ru", "--json")
+    task_id = json.loads(record.out)["task_id"]
+    assert polyglot("result", task_id).out == "words of a.wav\n\n[ru] words of a.wav\n"
+
+
+def test_result_is_saved_by_suffix_and_never_over_another(polyglot, completed, environment):
+    ended = polyglot("result", completed, "--out", "x.vtt")
+    assert (ended.code, ended.out) == (0, "x.vtt\n")
+    assert (environment / "x.vtt").read_text().startswith("WEBVTT")
+    (environment / "x.vtt").write_text("mine")
+    assert polyglot("result", completed, "--out", "x.vtt").code == 2
+    assert (environment / "x.vtt").read_text() == "mine"
+    assert polyglot("result", completed, "--out", "x.vtt", "--overwrite").code == 0
+    assert polyglot("result", completed, "--out", "no/folder/x.vtt").code == 2
+
+
+def test_download_goes_to_a_file_or_to_stdout(polyglot, completed, environment):
+    ended = polyglot("download", completed, "srt")
+    assert ended.out == f"{completed}.srt\n"
+    assert polyglot("download", completed, "srt", "--out", "-").out == (environment / f"{completed}.srt").read_text()
+    assert polyglot("download", completed, "srt").code == 2
+    assert json.loads(polyglot("download", completed, "txt", "--json").out) == {"path": f"{completed}.txt"}
+
+
+def test_source_comes_back_under_its_own_name(polyglot, completed, environment):
+    ended = polyglot("source", completed, "--connections", 2)
+    assert (ended.code, ended.out) == (0, "talk.wav\n")
+    assert (environment / "talk.wav").read_bytes() == (environment / "made/talk.wav").read_bytes()
+    again = polyglot("source", completed)
+    assert (again.code, "exists already" in again.err) == (2, True)
+    assert polyglot("source", completed, "--out", "-").code == 2
+
+
+def test_convert_writes_another_format(polyglot, environment, media):
+    media("a.wav")
+    assert polyglot("convert", "a.wav", "b.flac").out == "b.flac\n"
+    assert (environment / "b.flac").read_bytes()[:4] == b"fLaC"
+    assert polyglot("convert", "a.wav", "a.wav", "--overwrite").code == 2
+    assert polyglot("convert", "a.wav", "b").code == 2
+    assert polyglot("convert", "a.wav", "b.bogus").code == 1
+
+
+def test_validate_url_answers_with_its_exit_code(polyglot, environment, faults):
+    ended = polyglot("validate-url", "http://127.0.0.1:9/a.mp3")
+    assert (ended.code, ended.err) == (1, "")
+    assert ended.out.startswith("not usable: ")
+    assert json.loads(polyglot("validate-url", "http://127.0.0.1:9/a.mp3", "--json").out)["valid"] is False
+
+
+def test_limits_are_shown(polyglot, environment):
+    assert "plan\tunlimited\n" in polyglot("limits").out
+    assert json.loads(polyglot("limits", "--json").out)["plan"] == "unlimited"
+
+
+@pytest.mark.parametrize("kind", ["garbage", "truncate", "reset_response", "wrong_length"])
+@pytest.mark.parametrize("command", [["list"], ["get", "ID"], ["result", "ID"], ["download", "ID", "srt"], ["limits"]])
+def test_whatever_the_service_does_ends_in_one_line(polyglot, completed, faults, kind, command):
+    faults.add(Fault(kind=kind, times=None))
+    ended = polyglot("--max-retries", 0, "--timeout", 5, *(completed if word == "ID" else word for word in command))
+    assert ended.code in {0, 1}
+    assert ended.code == (1 if ended.err else 0)
+    assert ended.err.count("\n") == ended.err.count("error: ")

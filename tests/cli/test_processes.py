@@ -1,0 +1,196 @@
+"""`polyglot` as a process: real recognition, signals, pipes, terminals."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import pty
+import signal
+import subprocess
+import time
+
+import pytest
+
+from polyglot_async import Polyglot
+
+NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def started(process, media, sandbox):
+    """Start a transcription that takes a minute; give the process and the task's id once the server has it."""
+
+    def start(*options: str, **how: object) -> tuple[subprocess.Popen[str], str]:
+        name = f"slow-{next(NUMBERS)}.wav"
+        running = process("transcribe", *options, media(name), **how)
+        deadline = time.monotonic() + 15
+        with Polyglot(sandbox.api_key, base_url=sandbox.url) as client:
+            while time.monotonic() < deadline:
+                found = [task.task_id for task in client.transcriptions.list() if task.file_name == name]
+                if found:
+                    time.sleep(0.4)  # the answer still has to reach the process
+                    return running, found[0]
+                time.sleep(0.05)
+        raise AssertionError(f"{name} did not arrive")
+
+    return start
+
+
+def on_a_terminal(process, *arguments: object, env: dict[str, str] | None = None) -> tuple[int, str]:
+    """Run on a pseudo-terminal, as a person does; give the exit code and all that came."""
+    leader, follower = pty.openpty()
+    running = process(
+        *arguments, stdin=follower, stdout=follower, stderr=follower, env={"TERM": "xterm", **(env or {})}
+    )
+    os.close(follower)
+    shown = b""
+    while True:
+        try:
+            part = os.read(leader, 65536)
+        except OSError:  # Linux's word for the other end being closed
+            break
+        if not part:
+            break
+        shown += part
+    os.close(leader)
+    return running.wait(20), shown.decode()
+
+
+def test_the_demo_hears_most_of_a_real_recording(process, no_environment):
+    running = process("demo")
+    out, err = running.communicate(timeout=60)
+    assert (running.returncode, err) == (0, "")
+    heard = next(line for line in out.splitlines() if " - " in line).split("  ")[-1].split()
+    right = {"he", "was", "not", "an", "ill", "disposed", "young", "man"} & set(heard)
+    assert len(right) >= 5
+    assert "Subtitles: austen-0880.srt" in out
+    assert "US English only" in out
+    assert "polyglot transcribe" in out.splitlines()[-1]
+    assert (no_environment / "austen-0880.srt").read_text().startswith("1\n00:00:00,")
+
+
+def test_the_demo_leaves_a_file_of_its_name_alone(process, no_environment):
+    (no_environment / "austen-0880.srt").write_text("mine")
+    running = process("demo", "--json")
+    out, err = running.communicate(timeout=60)
+    assert (running.returncode, err) == (0, "")
+    assert json.loads(out)["files"] == ["austen-0880-2.srt"]
+    assert (no_environment / "austen-0880.srt").read_text() == "mine"
+
+
+def ignore_ctrl_c() -> None:
+    """Do as a shell does for its background jobs."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize(
+    ("number", "before", "ends"),
+    [
+        (signal.SIGINT, None, (130, "interrupted")),
+        (signal.SIGTERM, None, (143, "terminated")),
+        (signal.SIGTERM, ignore_ctrl_c, (143, "terminated")),
+    ],
+)
+def test_a_signal_ends_it_with_one_line_that_names_what_goes_on(started, number, before, ends):
+    running, task_id = started(preexec_fn=before)
+    running.send_signal(number)
+    out, err = running.communicate(timeout=10)
+    code, word = ends
+    assert (running.returncode, out) == (code, "")
+    assert err == f"{word}: 0 of 1 done; goes on at the service: {task_id} (fetch with: polyglot result ID)\n"
+
+
+@pytest.mark.usefixtures("environment")
+def test_ctrl_c_with_json_is_told_as_json(started):
+    running, _ = started("--json")
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=10)
+    assert (running.returncode, out) == (130, "")
+    assert json.loads(err)["error"]["type"] == "Interrupted"
+
+
+def test_the_sandbox_prints_what_to_paste_and_serves_until_ctrl_c(process, no_environment, polyglot, monkeypatch):
+    running = process("sandbox", "--port", 0, "--engine", "scripted")
+    exports = [running.stdout.readline().removeprefix("export ").strip().split("=", 1) for _ in range(3)]
+    assert [name for name, _ in exports] == ["POLYGLOT_BASE_URL", "POLYGLOT_API_KEY", "POLYGLOT_WEBHOOK_SECRET"]
+    for name, value in exports:
+        monkeypatch.setenv(name, value)
+    assert "pro" in polyglot("limits").out
+    port = exports[0][1].split(":")[2].split("/")[0]
+    taken = polyglot("sandbox", "--port", port)
+    assert (taken.code, taken.err) == (1, f"error: 127.0.0.1:{port}: Address already in use\n")
+    running.send_signal(signal.SIGINT)
+    assert running.wait(10) == 130
+
+
+def test_a_reader_that_goes_away_ends_it_quietly(process, completed):
+    running = process("result", completed, "--json")
+    running.stdout.close()
+    assert running.wait(10) == 141
+    assert running.stderr.read() == ""
+
+
+def test_files_are_written_even_if_nobody_reads_the_lines(process, environment, media):
+    running = process("transcribe", media("a.wav"), media("b.wav"), "--concurrency", 1)
+    running.stdout.close()
+    assert running.wait(10) == 0
+    assert running.stderr.read() == ""
+    assert (environment / "a.srt").exists()
+    assert (environment / "b.srt").exists()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")  # noqa: PTH110
+def test_a_full_disk_under_stdout_is_an_error(process, completed):
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        running = process("get", completed, stdout=full)
+        _, err = running.communicate(timeout=10)
+    assert (running.returncode, err) == (1, "error: No space left on device\n")
+
+
+def test_a_stdout_that_was_closed_is_no_reason_to_fail(process, completed):
+    running = process("get", completed, stdout=None, stderr=subprocess.DEVNULL, preexec_fn=lambda: os.close(1))
+    assert running.wait(10) == 0
+
+
+def test_pipes_get_neither_colours_nor_boxes_nor_bars(process, completed):
+    running = process("list", env={"FORCE_COLOR": "1", "COLUMNS": "20", "TERM": "xterm"})
+    out, err = running.communicate(timeout=10)
+    assert err == ""
+    assert "\x1b" not in out
+    assert out.splitlines()[0].split("\t")[0] == completed
+
+
+def test_json_is_ascii_where_the_pipe_is(process, environment, media):
+    running = process("transcribe", "--json", media("é😀.wav"), env={"PYTHONIOENCODING": "ascii"})
+    out, _ = running.communicate(timeout=10)
+    assert json.loads(out)["source"] == "é😀.wav"
+
+
+def test_a_terminal_gets_a_table_and_colours_only_if_wanted(process, completed):
+    code, shown = on_a_terminal(process, "list", "--limit", 1)
+    assert code == 0
+    assert "task" in shown.splitlines()[0]
+    assert "\x1b[1m" in shown
+    _, plain = on_a_terminal(process, "list", "--limit", 1, env={"NO_COLOR": "1"})
+    assert "\x1b[3" not in plain
+
+
+def test_bars_are_shown_on_a_terminal_and_gone_at_the_end(process, environment, media):
+    code, shown = on_a_terminal(process, "transcribe", media("a.wav"), media("bad.wav"))
+    assert code == 1
+    assert "of 2" in shown
+    assert "a.wav -> a.srt, a.txt" in shown
+    assert "failed bad.wav" in shown
+    assert shown.rstrip().endswith("error: 1 of 2 failed")
+    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
+
+
+def test_a_piped_result_stays_apart_from_the_bars_on_the_terminal(environment, media, process):
+    leader, follower = pty.openpty()
+    running = process("transcribe", media("a.wav"), stderr=follower, env={"TERM": "xterm"})
+    os.close(follower)
+    assert running.stdout.read() == "a.wav\ta.srt\na.wav\ta.txt\n"
+    assert b"a.wav" in os.read(leader, 65536)
+    os.close(leader)

@@ -1,0 +1,105 @@
+"""`polyglot transcribe` against a real server with a scripted engine."""
+
+from __future__ import annotations
+
+import json
+
+
+def submissions(sandbox) -> int:
+    return sandbox.ledger.count("upload") + sandbox.ledger.count("from_url")
+
+
+def test_two_files_become_four(polyglot, environment, media):
+    ended = polyglot("transcribe", media("a.wav"), media("b.mp3"))
+    assert (ended.code, ended.err) == (0, "")
+    pairs = {tuple(line.split("\t")) for line in ended.out.splitlines()}
+    assert pairs == {("a.wav", "a.srt"), ("a.wav", "a.txt"), ("b.mp3", "b.srt"), ("b.mp3", "b.txt")}
+    assert (environment / "b.txt").read_text() == "words of b.mp3\n"
+    assert (environment / "a.srt").read_text().startswith("1\n00:00:00,000 --> 00:00:02,400\nwords of a.wav\n")
+
+
+def test_a_folder_keeps_its_shape_below_out(polyglot, environment, media):
+    media("in/a.wav")
+    media("in/s/a.wav")
+    assert polyglot("transcribe", "in", "--out", "out/new", "--format", "json").code == 0
+    written = sorted(
+        path.relative_to(environment / "out/new").as_posix() for path in environment.glob("out/new/**/*.*")
+    )
+    assert written == ["a.json", "s/a.json"]
+
+
+def test_one_failure_stops_nothing_else(polyglot, environment, media):
+    ended = polyglot("transcribe", media("bad.wav"), media("good.wav"), media("good2.wav"), "--concurrency", 1)
+    assert ended.code == 1
+    assert ended.out.count("\n") == 4
+    failed, error = ended.err.splitlines()
+    assert failed.startswith("failed bad.wav: task ")
+    assert failed.endswith("no speech in it")
+    assert error == "error: 1 of 3 failed"
+
+
+def test_with_json_each_source_is_a_document(polyglot, environment, media):
+    ended = polyglot("transcribe", "--json", media("bad.wav"), media("good.wav"))
+    records = {record["source"]: record for record in map(json.loads, ended.out.splitlines())}
+    assert records["good.wav"]["text"] == "words of good.wav"
+    assert records["good.wav"]["files"] == ["good.srt", "good.txt"]
+    assert records["good.wav"]["error"] is None
+    assert records["bad.wav"]["error"]["type"] == "TaskFailedError"
+    assert records["bad.wav"]["task_id"]
+    assert json.loads(ended.err)["error"]["message"] == "1 of 2 failed"
+
+
+def test_nothing_is_sent_if_any_file_is_missing(polyglot, environment, media, sandbox):
+    before = submissions(sandbox)
+    ended = polyglot("transcribe", media("a.wav"), "missing.wav")
+    assert (ended.code, ended.out) == (2, "")
+    assert submissions(sandbox) == before
+
+
+def test_nothing_is_sent_if_a_result_is_there_already(polyglot, environment, media, sandbox):
+    before = submissions(sandbox)
+    media("a.wav")
+    (environment / "a.srt").write_text("corrected by hand")
+    ended = polyglot("transcribe", "a.wav")
+    assert ended.code == 2
+    assert "a.srt: exists already (--overwrite replaces it); nothing was sent" in ended.err
+    assert (environment / "a.srt").read_text() == "corrected by hand"
+    assert submissions(sandbox) == before
+    assert polyglot("transcribe", "a.wav", "--overwrite").code == 0
+
+
+def test_options_arrive_and_a_translation_gets_a_file_of_its_own(polyglot, environment, media):
+    arguments = ["--language", "de", "--translate-to", "ru", "--model", "fast", "--format", "srt"]
+    assert polyglot("transcribe", media("a.wav"), *arguments).code == 0
+    assert (environment / "a.ru.txt").read_text() == "[ru] words of a.wav\n"
+    task = json.loads(polyglot("list", "--json", "--limit", 1).out)
+    assert (task["input_language"], task["output_language"], task["model"]) == ("de", "ru", "fast")
+
+
+def test_a_url_is_transcribed_into_the_current_folder(polyglot, environment, completed, sandbox):
+    # The one media URL at hand is the sandbox's own source, which wants a credential: the task fails, and says so.
+    ended = polyglot("transcribe", f"{sandbox.url}/transcriptions/{completed}/source", "--json")
+    record = json.loads(ended.out)
+    assert ended.code == 1
+    assert record["source"].endswith("/source")
+    assert record["error"]["message"]
+
+
+def test_an_upload_of_uncertain_fate_is_told_with_a_hint(polyglot, environment, media, sandbox):
+    sandbox.faults.add("reset_after_body call=upload times=1")
+    sandbox.faults.add("status call=list status=500 times=9")
+    try:
+        ended = polyglot("transcribe", "--max-retries", 0, media("unsure.wav"))
+    finally:
+        sandbox.faults.clear()
+    assert ended.code == 1
+    assert "could be paid for twice" in ended.err
+    assert "(hint: look for it with: polyglot list)" in ended.err
+
+
+def test_strange_names_are_taken_as_they_are(polyglot, environment, media):
+    names = ["речь 😀.wav", "[red]x.wav", "a\tb\nc.wav", "-dash.wav"]
+    ended = polyglot("transcribe", "--", *(media(name).name for name in names))
+    assert (ended.code, ended.err) == (0, "")
+    assert {path.name for path in environment.glob("*.srt")} == {name.replace(".wav", ".srt") for name in names}
+    assert len(ended.out.splitlines()) == 8
