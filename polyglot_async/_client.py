@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import copy
 import os
-from typing import TYPE_CHECKING, Any, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import attrs
 import httpx
 
 from ._errors import ConfigurationError
 from ._io.credential import Credential
+from ._io.limits import Limiter
 from ._io.transport import Transport
 from ._io.wire import default_transport
 from ._protocol.base_url import DEFAULT_BASE_URL, checked_base_url
 from ._workflows.account import fetch_limits
+from ._workflows.batch import BatchOptions, run_batch
 from ._workflows.submissions import Submissions
 from ._workflows.transcriptions import AsyncTranscriptions
 from ._workflows.watcher import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
     from types import EllipsisType, TracebackType
 
     from ._io.credential import ApiKey
     from ._io.form_body import OnProgress
     from ._io.media import MediaSource
     from ._models import Limits, Transcript
+    from ._workflows.batch import BatchStream, OnBatchProgress, OnUncertain, Sources
 
 
 class AsyncPolyglot:
@@ -44,6 +49,9 @@ class AsyncPolyglot:
         max_retries: further attempts after the first, of what may safely be sent again.
         http_client: your own `httpx.AsyncClient`, for proxies, client certificates or another transport. It is not
             closed with this client.
+        limits: the account's limits, where they are known better than from `limits()`. What is sent keeps to them, and
+            waits where it must; what is not known is learned from 429 answers.
+        on_quota: when the requests of the UTC day or month are spent, "raise" `QuotaExhaustedError` or "wait".
         allow_insecure_http: allow a plain http `base_url` on another machine.
 
     Raises:
@@ -58,6 +66,8 @@ class AsyncPolyglot:
         timeout: float | None = 60.0,
         max_retries: int = 2,
         http_client: httpx.AsyncClient | None = None,
+        limits: Limits | None = None,
+        on_quota: Literal["raise", "wait"] = "raise",
         allow_insecure_http: bool = False,
     ) -> None:
         api_key = api_key if api_key is not None else os.environ.get("POLYGLOT_API_KEY")
@@ -73,11 +83,12 @@ class AsyncPolyglot:
             http=self._http,
             base_url=base_url,
             credential=credential,
+            limiter=Limiter(limits, on_quota=on_quota),
             timeout=timeout,
             max_retries=max_retries,
         )
-        self._submissions = Submissions()
         self._watcher = Watcher(self._transport)
+        self._submissions = Submissions(self._watcher.began)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._transport.base_url}>"
@@ -168,6 +179,65 @@ class AsyncPolyglot:
                 extra=extra,
             )
         return await calls.result(await calls.wait(task, timeout=timeout))
+
+    def batch(
+        self,
+        sources: Sources,
+        *,
+        journal: str | os.PathLike[str] | None = None,
+        concurrency: int | None = None,
+        results: Literal["result", "task"] | Sequence[str] = "result",
+        out: str | os.PathLike[str] | None = None,
+        on_uncertain: OnUncertain = "park",
+        retry_failed: bool = False,
+        on_progress: OnBatchProgress | None = None,
+        model: str | None = None,
+        input_language: str | None = None,
+        output_language: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> AbstractAsyncContextManager[BatchStream]:
+        """Transcribe many files under the account's limits: outcomes come as they complete.
+
+        `async with client.batch(paths) as outcomes: async for outcome in outcomes: ...`. An item that fails comes as an
+        outcome with an `error` and never sinks the rest. An item counts as done when its outcome has been dealt with,
+        that is when the next one is asked for or the context is left without an error.
+
+        Args:
+            sources: paths, URLs, bytes or `(name, bytes)` pairs, from a list, a generator or an async iterator, which
+                may be endless: it is read no further ahead than twice `concurrency`.
+            journal: a file that remembers what was done. A later run skips what has ended, waits for what is running,
+                and never sends twice what may have been accepted. Content is known by its SHA-256, so a renamed file is
+                not paid for again.
+            concurrency: tasks in flight. Default: what the plan allows.
+            results: "result" for transcripts, "task" for nothing but the task, or kinds of files to download to `out`,
+                such as `("srt", "txt")`.
+            out: the folder for downloaded files; it must exist.
+            on_uncertain: what to do with a submission whose fate is unknown: "park" it as an outcome with a
+                `SubmissionUncertainError`, "retry" it at the risk of paying twice, or "raise".
+            retry_failed: submit again what the journal knows as failed.
+            on_progress: called with a `BatchProgress` at each change; sync or async.
+            model: e.g. "fast" (A1).
+            input_language: what is spoken (A1).
+            output_language: what to translate to (A1).
+            extra: further options, sent as they are.
+
+        Raises:
+            JournalError: another process writes the journal, a newer version made it, or it is no journal.
+            AuthenticationError: the credential is not accepted; what is in flight stays in the journal.
+            QuotaExhaustedError: the day's or the month's requests are spent.
+        """
+        asked = BatchOptions(
+            options={"model": model, "input_language": input_language, "output_language": output_language},
+            extra=extra,
+            journal=journal,
+            concurrency=concurrency,
+            results=(results,) if isinstance(results, str) else tuple(results),
+            out=None if out is None else Path(out),
+            on_uncertain=on_uncertain,
+            retry_failed=retry_failed,
+            on_progress=on_progress,
+        )
+        return run_batch(sources, asked, self._transport, self.transcriptions, self._submissions)
 
 
 def _check_options(timeout: float | None, max_retries: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from ._client import AsyncPolyglot
 from ._portal import Portal
@@ -37,6 +37,8 @@ class Polyglot:
         base_url: str | None = None,
         timeout: float | None = 60.0,
         max_retries: int = 2,
+        limits: Limits | None = None,
+        on_quota: Literal["raise", "wait"] = "raise",
         allow_insecure_http: bool = False,
     ) -> None:
         self._client = AsyncPolyglot(
@@ -44,6 +46,8 @@ class Polyglot:
             base_url=base_url,
             timeout=timeout,
             max_retries=max_retries,
+            limits=limits,
+            on_quota=on_quota,
             allow_insecure_http=allow_insecure_http,
         )
         self._portal = Portal()

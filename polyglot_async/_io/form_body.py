@@ -29,17 +29,27 @@ async def report(on_progress: OnProgress | None, done: int, total: int | None) -
 class FormBody:
     """A form with one file, sent once or, where the media allows it, again from its beginning.
 
+    `on_start` is awaited before each attempt, when its permit is there and nothing has left yet.
+
     Attributes:
         media: what is sent.
         complete: whether the last attempt handed over its last byte. While it did not, no server can have taken the
             request for a whole one.
     """
 
-    def __init__(self, media: Media, fields: tuple[tuple[str, str], ...], on_progress: OnProgress | None) -> None:
+    def __init__(
+        self,
+        media: Media,
+        fields: tuple[tuple[str, str], ...],
+        on_progress: OnProgress | None = None,
+        *,
+        on_start: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self.media = media
         self.complete = False
         self._started = False
         self._on_progress = on_progress
+        self._on_start = on_start
         self._frame = frame(
             fields, file_name=media.name, content_type=media.content_type, boundary=secrets.token_hex(16)
         )
@@ -68,6 +78,8 @@ class FormBody:
         """
         self.complete = False
         self._started = True
+        if self._on_start is not None:
+            await self._on_start()
         await report(self._on_progress, 0, self.media.size)
         async with self.media.open() as chunks, aclosing(self._framed(chunks)) as body:
             yield body
@@ -79,6 +91,7 @@ class FormBody:
         async for chunk in chunks:
             if not isinstance(chunk, bytes | bytearray | memoryview):
                 raise MediaError(f"{name}: gives {type(chunk).__name__} where bytes are wanted")
+            chunk = bytes(chunk)  # noqa: PLW2901 - costs nothing for bytes; a view may count in other units
             if not chunk:
                 continue
             sent += len(chunk)

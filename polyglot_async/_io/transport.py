@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from .credential import Credential
     from .form_body import FormBody
+    from .limits import Limiter, SlotLease
 
 T = TypeVar("T")
 
@@ -79,6 +80,7 @@ class Transport:
         http: the httpx client that sends.
         base_url: without a last slash.
         credential: what to send as a bearer.
+        limiter: gives a permit for each attempt.
         timeout: seconds without any progress on the network, or None for no bound.
         max_retries: attempts after the first one.
         sleep: how to wait; tests hand in another.
@@ -87,19 +89,29 @@ class Transport:
     http: httpx.AsyncClient = attrs.field(repr=False)
     base_url: str
     credential: Credential = attrs.field(repr=False)
+    limiter: Limiter = attrs.field(repr=False)
     timeout: float | None = 60.0
     max_retries: int = 2
     sleep: Callable[[float], Awaitable[None]] = attrs.field(default=anyio.sleep, repr=False)
 
-    async def send(self, request: ApiRequest, body: FormBody | None = None, *, anonymous: bool = False) -> ApiResponse:
+    async def send(
+        self,
+        request: ApiRequest,
+        body: FormBody | None = None,
+        *,
+        anonymous: bool = False,
+        lease: SlotLease | None = None,
+    ) -> ApiResponse:
         """Send a call and read its whole answer, again where that is safe and may help.
+
+        With a `lease` the permit comes with a task slot, which the caller gives back when the task is final.
 
         Raises:
             PolyglotError: as the tree of errors says.
         """
 
         async def once(token: str | None) -> ApiResponse:
-            response = await self._open(request, body, {}, token)
+            response = await self._open(request, body, {}, token, lease)
             try:
                 return await _read(response)
             finally:
@@ -156,26 +168,47 @@ class Transport:
                 await self.sleep(seconds)
 
     async def _open(
-        self, request: ApiRequest, body: FormBody | None, headers: Mapping[str, str], token: str | None
+        self,
+        request: ApiRequest,
+        body: FormBody | None,
+        headers: Mapping[str, str],
+        token: str | None,
+        lease: SlotLease | None = None,
     ) -> httpx.Response:
         """Send one attempt; give the answer with its body unread, or raise what its status deserves."""
-        async with _content(request, body) as content:
-            outgoing = self._build(request, body, content, headers, token)
-            started = time.monotonic()
+        # Requests with an `sk_` key are the ones that the day's and the month's counters count (contract: "Limits").
+        counted = token is not None and token.startswith("sk_")
+        async with self.limiter.permit(request.endpoint, counted=counted, lease=lease):
+            response = await self._exchange(request, body, headers, token)
+            if response.is_success or response.status_code in request.endpoint.answers:
+                return response
             try:
-                response = await self.http.send(outgoing, stream=True, follow_redirects=outgoing.method == "GET")
-            except httpx.HTTPError as error:
-                problem = translate(error, outgoing, maybe_sent=body is None or body.complete)
-                logger.debug("%s in %.3f s", problem, _since(started))
-                raise problem from error
-            _log_answer(outgoing, response, _since(started))
-        if response.is_success or response.status_code in request.endpoint.answers:
-            return response
+                answer = await _read(response, most=KEPT_BODY_BYTES)
+            finally:
+                await _close(response)
+            raise error_of(answer, datetime.now(UTC), starts_work=request.endpoint.starts_work)
+
+    async def _exchange(
+        self, request: ApiRequest, body: FormBody | None, headers: Mapping[str, str], token: str | None
+    ) -> httpx.Response:
+        """Send the request and give the answer's head, whatever its status."""
+        response: httpx.Response | None = None
         try:
-            answer = await _read(response, most=KEPT_BODY_BYTES)
-        finally:
-            await _close(response)
-        raise error_of(answer, datetime.now(UTC), starts_work=request.endpoint.starts_work)
+            async with _content(request, body) as content:
+                outgoing = self._build(request, body, content, headers, token)
+                started = time.monotonic()
+                try:
+                    response = await self.http.send(outgoing, stream=True, follow_redirects=outgoing.method == "GET")
+                except httpx.HTTPError as error:
+                    problem = translate(error, outgoing, maybe_sent=body is None or body.complete)
+                    logger.debug("%s in %.3f s", problem, _since(started))
+                    raise problem from error
+                _log_answer(outgoing, response, _since(started))
+        except BaseException:
+            if response is not None:  # cancelled while the media was being closed
+                await _close(response)
+            raise
+        return response
 
     def _build(
         self,

@@ -20,6 +20,8 @@ logger = logging.getLogger("polyglot_async")
 async def fetch_limits(transport: Transport) -> Limits:
     """Ask for the live limits with the credential, and once more without where that is refused (A16).
 
+    The client's limiter keeps to what it says, except where the caller stated limits: those win, here too.
+
     Raises:
         ResponseDecodeError: the document has no limits.
     """
@@ -28,7 +30,7 @@ async def fetch_limits(transport: Transport) -> Limits:
         answer = await transport.send(request)
     except (AuthenticationError, PermissionDeniedError):
         answer = await transport.send(request, anonymous=True)
-    limits = decode(answer, read_limits)
-    if limits.not_understood:
-        logger.warning("limits that could not be read: %s", ", ".join(limits.not_understood))
-    return limits
+    fetched = decode(answer, read_limits)
+    if fetched.not_understood:
+        logger.warning("limits that could not be read: %s", ", ".join(fetched.not_understood))
+    return transport.limiter.update(fetched)

@@ -9,7 +9,7 @@ import anyio
 import attrs
 from anyio import to_thread
 
-from .._errors import SourceChangedError
+from .._errors import RangeError, SourceChangedError
 from .._io.form_body import OnProgress, report
 from .._io.part_file import PartFile
 from .._io.tasks import unwrapped
@@ -48,9 +48,10 @@ async def download_file(
         resumed = bool(part.done) and part.validator.if_range is not None
         try:
             await _Download(file, part, connections, on_progress).run(resumed=resumed)
-        except SourceChangedError:
+        except (SourceChangedError, RangeError):
             if not resumed:
                 raise
+            await to_thread.run_sync(part.forget)
             await _Download(file.forgotten(), part, connections, on_progress).run(resumed=False)
         return await to_thread.run_sync(part.finish)
     finally:

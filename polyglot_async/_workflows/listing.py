@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 
     from .._models import Task, TaskPage
 
@@ -21,32 +21,61 @@ class TaskList:
 
     _fetch: Callable[[int, str | None], Awaitable[TaskPage]] = attrs.field(repr=False)
 
-    async def __aiter__(self) -> AsyncIterator[Task]:
-        async for page in self.pages():
-            for task in page.items:
-                yield task
+    def __aiter__(self) -> AsyncIterator[Task]:
+        return _Tasks(self.pages())
 
-    async def pages(self) -> AsyncIterator[TaskPage]:
+    def pages(self) -> AsyncIterator[TaskPage]:
         """Iterate page by page. A task that moved from one page to the next while it was read comes once."""
-        seen: set[str] = set()
-        offset = longest = 0
-        cursor: str | None = None
-        while True:
-            page = await self._fetch(offset, cursor)
-            new = tuple(task for task in page.items if task.task_id not in seen)
-            if not new:
-                return
-            yield _with_items(page, new)
-            seen.update(task.task_id for task in new)
-            offset += len(page.items)
-            longest = max(longest, len(page.items))
-            cursor = page.next_cursor
-            if cursor is None and _is_last(page, offset, longest):
-                return
+        return _Pages(self._fetch)
 
 
-def _with_items(page: TaskPage, items: tuple[Task, ...]) -> TaskPage:
-    return page if len(items) == len(page.items) else attrs.evolve(page, items=items)
+# Classes and not generators: one may break off at any task, and nothing is left behind that had to be closed.
+
+
+@attrs.define
+class _Tasks:
+    _pages: AsyncIterator[TaskPage]
+    _items: Iterator[Task] = attrs.field(factory=lambda: iter(()), init=False)
+
+    def __aiter__(self) -> _Tasks:
+        return self
+
+    async def __anext__(self) -> Task:
+        while (task := next(self._items, None)) is None:
+            self._items = iter((await anext(self._pages)).items)
+        return task
+
+
+@attrs.define
+class _Pages:
+    _fetch: Callable[[int, str | None], Awaitable[TaskPage]]
+    _seen: set[str] = attrs.field(factory=set, init=False)
+    _offset: int = attrs.field(default=0, init=False)
+    _longest: int = attrs.field(default=0, init=False)
+    _cursor: str | None = attrs.field(default=None, init=False)
+    _ended: bool = attrs.field(default=False, init=False)
+
+    def __aiter__(self) -> _Pages:
+        return self
+
+    async def __anext__(self) -> TaskPage:
+        if self._ended:
+            raise StopAsyncIteration
+        page = await self._fetch(self._offset, self._cursor)
+        new = tuple(self._unseen(page.items))
+        self._offset += len(page.items)
+        self._longest = max(self._longest, len(page.items))
+        self._cursor = page.next_cursor
+        self._ended = not new or (page.next_cursor is None and _is_last(page, self._offset, self._longest))
+        if not new:
+            raise StopAsyncIteration
+        return page if len(new) == len(page.items) else attrs.evolve(page, items=new)
+
+    def _unseen(self, tasks: Iterable[Task]) -> Iterator[Task]:
+        for task in tasks:
+            if task.task_id not in self._seen:
+                self._seen.add(task.task_id)
+                yield task
 
 
 def _is_last(page: TaskPage, offset: int, longest: int) -> bool:

@@ -32,12 +32,15 @@ class MediaStream:
         self._first = first
         self._rest = rest
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> MediaStream:
+        return self
+
+    async def __anext__(self) -> bytes:
         if self._first:
-            yield self._first
-        self._first = b""
-        async for _, chunk in self._rest:
-            yield chunk
+            first, self._first = self._first, b""
+            return first
+        _, chunk = await anext(self._rest)
+        return chunk
 
 
 @asynccontextmanager

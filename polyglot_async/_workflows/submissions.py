@@ -7,11 +7,14 @@ uncertainty for the caller to settle.
 
 from __future__ import annotations
 
+import math
+import re
 import time
 from collections import Counter, deque
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import attrs
 
@@ -20,9 +23,10 @@ from .._protocol import endpoints
 from .._protocol.messages import ApiRequest, ApiResponse, RawResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from .._io.form_body import FormBody
+    from .._io.limits import SlotLease
     from .._io.transport import Transport
     from .._models import Task
 
@@ -35,22 +39,30 @@ _REMEMBERED_TASKS = 10_000
 class Submissions:
     """What this client has started, and the search for what it may have started."""
 
+    _on_start: Callable[[str], None] = attrs.field(repr=False)
     _known: deque[str] = attrs.field(factory=lambda: deque(maxlen=_REMEMBERED_TASKS), repr=False)
     _under_way: Counter[str] = attrs.field(factory=Counter, repr=False)
+    _doubts: dict[str, float] = attrs.field(factory=dict, repr=False)
 
     async def submit(
-        self, transport: Transport, request: ApiRequest, name: str, body: FormBody | None = None
+        self,
+        transport: Transport,
+        request: ApiRequest,
+        name: str,
+        body: FormBody | None = None,
+        lease: SlotLease | None = None,
     ) -> RawResponse[Task]:
-        """Send a call that starts work, once.
+        """Send a call that starts work, once. With a `lease`, the permit comes with a task slot.
 
         Raises:
             SubmissionUncertainError: it went out, and neither an answer nor the list tells what became of it.
             PolyglotError: as the tree of errors says; the work was then not started.
         """
         started = time.monotonic()
-        self._under_way[name] += 1
+        file_name = _file_name(name)
+        self._under_way[file_name] += 1
         try:
-            answer = await transport.send(request, body)
+            answer = await transport.send(request, body, lease=lease)
             task = endpoints.parse_task(answer)
         except (ApiConnectionError, ResponseDecodeError) as error:
             if isinstance(error, ApiConnectionError) and not error.maybe_sent:
@@ -60,10 +72,11 @@ class Submissions:
         else:
             raw = RawResponse(answer, lambda _: task)
         finally:
-            self._under_way[name] -= 1
-            if not self._under_way[name]:
-                del self._under_way[name]
+            self._under_way[file_name] -= 1
+            if not self._under_way[file_name]:
+                del self._under_way[file_name]
         self._known.append(task.task_id)
+        self._on_start(task.task_id)
         return raw
 
     async def _look_for(
@@ -73,14 +86,14 @@ class Submissions:
         try:
             answer = await transport.send(endpoints.list_tasks(limit=_PAGE, offset=0, cursor=None, filters={}))
             unknown = [task for task in endpoints.parse_page(answer).items if task.task_id not in self._known]
-            earliest = _service_time(answer) - timedelta(seconds=time.monotonic() - started) - _SLACK
+            earliest = service_time(answer) - timedelta(seconds=time.monotonic() - started) - _SLACK
             candidates = list(_possible(unknown, name, earliest))
             proven = [task for task in candidates if task.created_at is not None and task.file_name is not None]
         except PolyglotError:
             proven = []
-        # Two of one name under way at once: the one in the list may be the other.
-        if len(proven) == len(candidates) == 1 and self._under_way[name] == 1:
+        if len(proven) == len(candidates) == 1 and self._is_alone(_file_name(name), started):
             return RawResponse(answer, lambda _: proven[0])
+        self._doubts[_file_name(name)] = time.monotonic()
         raise SubmissionUncertainError(
             f"{name} may or may not have been accepted ({error}). It was not sent again: that could be paid for twice",
             source_name=name,
@@ -88,8 +101,20 @@ class Submissions:
             candidates=candidates,
         ) from error
 
+    def _is_alone(self, file_name: str, started: float) -> bool:
+        """Whether no other of this name is or was under way with it: the task in the list may be the other's."""
+        doubted = self._doubts.get(file_name, -math.inf)
+        return self._under_way[file_name] == 1 and doubted < started - _SLACK.total_seconds()
 
-def _service_time(answer: ApiResponse) -> datetime:
+
+def _file_name(name: str) -> str:
+    """Give the name that a task's file will have: of a URL the last part of its path, of a file its own."""
+    if not name.startswith(("http://", "https://")):
+        return name
+    return unquote(re.split(r"[?#]", name, maxsplit=1)[0].rpartition("/")[2])
+
+
+def service_time(answer: ApiResponse) -> datetime:
     """Read the service's clock, which need not agree with ours."""
     try:
         return parsedate_to_datetime(answer.headers["date"]).astimezone(UTC)
@@ -100,6 +125,10 @@ def _service_time(answer: ApiResponse) -> datetime:
 def _possible(tasks: Iterable[Task], name: str, earliest: datetime) -> Iterable[Task]:
     for task in tasks:
         too_old = task.created_at is not None and task.created_at < earliest
-        other = task.file_name is not None and task.file_name != name
-        if not too_old and not other:
+        if not too_old and (task.file_name is None or has_name(task, name)):
             yield task
+
+
+def has_name(task: Task, name: str) -> bool:
+    """Whether a task is of the file `name`, or of the URL `name`."""
+    return task.file_name in {name, _file_name(name)}

@@ -61,6 +61,7 @@ class RawTranscriptions:
     ) -> RawResponse[Task]:
         """Upload media and start a task: see `AsyncTranscriptions.upload`."""
         media = await _media(source, name, size, content_type)
+        _check_size(media, self._transport.limiter.limits.max_upload_bytes)
         request = endpoints.upload(_options(model, input_language, output_language), extra)
         body = FormBody(media, request.fields or (), on_progress)
         return await self._submissions.submit(self._transport, request, media.name, body)
@@ -377,6 +378,11 @@ async def _media(source: MediaSource, name: str | None, size: int | None, conten
         raise MediaError(f"{source!r} is a URL, not a path: use from_url")
     # In a thread: even to look at a file may take long on a slow disk.
     return await to_thread.run_sync(lambda: media_from(source, name=name, size=size, content_type=content_type))
+
+
+def _check_size(media: Media, most: int | None) -> None:
+    if most is not None and media.size is not None and media.size > most:
+        raise MediaError(f"{media.name}: has {media.size} bytes, and the plan allows {most}")
 
 
 def _url(url: str) -> str:

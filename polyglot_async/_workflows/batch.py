@@ -1,0 +1,212 @@
+"""Bounded fan-out under the limits: many files in, outcomes out as they complete.
+
+Workers take sources one at a time, never further ahead than there are workers. A worker knows its item by its
+fingerprint, asks the journal, takes a slot, uploads, waits, gives the slot back, fetches the result, and hands the
+outcome over. An item is done when its outcome has been taken, so that what a crash swallows is given again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import anyio
+import attrs
+from anyio import to_thread
+
+from .._errors import AuthenticationError, PolyglotError
+from .._io.tasks import unwrapped
+from .account import fetch_limits
+from .batch_item import Submitter
+from .batch_run import Board, Run
+from .journal import Journal, locked_journal
+from .outcomes import BatchProgress, BatchSource, Outcome
+from .recovery import Recovery
+
+if TYPE_CHECKING:
+    import os
+
+    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+    from .._io.transport import Transport
+    from .submissions import Submissions
+    from .transcriptions import AsyncTranscriptions
+
+OnUncertain: TypeAlias = Literal["park", "retry", "raise"]
+Sources: TypeAlias = "Iterable[BatchSource] | AsyncIterable[BatchSource]"
+OnBatchProgress: TypeAlias = Callable[[BatchProgress], Awaitable[None] | None]
+
+DEFAULT_CONCURRENCY = 4
+_END: Any = object()
+
+
+class BatchStream:
+    """The outcomes of a batch as they complete: `async for outcome in outcomes`."""
+
+    def __init__(self, outcomes: MemoryObjectReceiveStream[Outcome], board: Board, journal: Journal | None) -> None:
+        self._outcomes = outcomes
+        self._board = board
+        self._journal = journal
+        self._taken: Outcome | None = None
+
+    @property
+    def progress(self) -> BatchProgress:
+        """How far the batch has come."""
+        return self._board.progress()
+
+    @property
+    def in_flight(self) -> tuple[str, ...]:
+        """Names of the items whose tasks go on at the service, or may: after an early end, what was left running."""
+        return self._board.in_flight()
+
+    def __aiter__(self) -> AsyncIterator[Outcome]:
+        return self
+
+    async def __anext__(self) -> Outcome:
+        await self.acknowledge()
+        try:
+            self._taken = await self._outcomes.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+        return self._taken
+
+    async def acknowledge(self) -> None:
+        """Note that the last outcome has been dealt with; asking for the next one does so too."""
+        taken, self._taken = self._taken, None
+        if taken is not None and taken.ok and taken.key is not None and self._journal is not None:
+            await self._journal.done(taken.key, tuple(map(str, taken.files)))
+
+
+def _check_concurrency(_: object, __: object, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise ValueError(f"concurrency is {value!r}: give 1 or more")
+
+
+def _check_uncertain(_: object, __: object, value: str) -> None:
+    if value not in {"park", "retry", "raise"}:
+        raise ValueError(f"on_uncertain is {value!r}: give 'park', 'retry' or 'raise'")
+
+
+@attrs.frozen(kw_only=True)
+class BatchOptions:
+    """What was asked of a batch; see `AsyncPolyglot.batch`."""
+
+    options: Mapping[str, Any]
+    extra: Mapping[str, Any] | None
+    journal: str | os.PathLike[str] | None
+    concurrency: int | None = attrs.field(validator=_check_concurrency)
+    results: Sequence[str]
+    out: Path | None
+    on_uncertain: OnUncertain = attrs.field(validator=_check_uncertain)
+    retry_failed: bool
+    on_progress: OnBatchProgress | None
+
+    def __attrs_post_init__(self) -> None:
+        if not self.results:
+            raise ValueError("results is empty: give 'result', 'task' or kinds of files")
+        if self.results not in {("result",), ("task",)} and (self.out is None or not self.out.is_dir()):
+            raise ValueError(f"to download {', '.join(self.results)}, give out= as an existing folder, not {self.out}")
+
+
+@asynccontextmanager
+async def run_batch(
+    sources: Sources, asked: BatchOptions, transport: Transport, calls: AsyncTranscriptions, submissions: Submissions
+) -> AsyncIterator[BatchStream]:
+    """Run a batch while the context is open.
+
+    Leaving early stops new work, cancels uploads under way, and leaves the journal right; tasks go on at the service.
+    """
+    concurrency = asked.concurrency or await _plan_concurrency(transport)
+    async with AsyncExitStack() as stack:
+        journal = await _open_journal(asked.journal, transport, stack) if asked.journal is not None else None
+        board = Board(transport.limiter, asked.on_progress)
+        run = Run(
+            calls=calls,
+            limiter=transport.limiter,
+            journal=journal,
+            board=board,
+            submitter=Submitter(
+                transport, submissions, journal, asked.options, asked.extra, asked.on_uncertain == "retry"
+            ),
+            recovery=Recovery(transport, journal) if journal is not None else None,
+            results=asked.results,
+            out=asked.out,
+            on_uncertain=asked.on_uncertain,
+            retry_failed=asked.retry_failed,
+            slots=anyio.Semaphore(concurrency),
+        )
+        send, receive = anyio.create_memory_object_stream[Outcome]()
+        stream = BatchStream(receive, board, journal)
+        feed = _Feed(sources)
+        with unwrapped():
+            async with receive, anyio.create_task_group() as tasks:
+                async with send:
+                    # Twice the slots: while tasks hold them, others prepare the next items and fetch results.
+                    for _ in range(2 * concurrency):
+                        tasks.start_soon(_work, feed, run, send.clone())
+                yield stream
+                await stream.acknowledge()
+                tasks.cancel_scope.cancel()
+
+
+async def _work(feed: _Feed, run: Run, outcomes: MemoryObjectSendStream[Outcome]) -> None:
+    """Be one worker: take a source, bring its outcome, take the next."""
+    async with outcomes:
+        while (source := await feed.next()) is not _END:
+            outcome = await run.process(source)
+            if outcome is not None:
+                await outcomes.send(outcome)
+
+
+class _Feed:
+    """Any kind of sources, one at a time. A sync iterator may block, so it is asked in a worker thread."""
+
+    def __init__(self, sources: Sources) -> None:
+        if isinstance(sources, str | bytes | Path):
+            raise TypeError("a batch takes several sources: give a list, a generator or an async iterator")
+        self._async = aiter(sources) if isinstance(sources, AsyncIterable) else None
+        self._sync = iter(sources) if isinstance(sources, Iterable) else iter(())
+        self._in_memory = isinstance(sources, Sequence)
+        self._turn = anyio.Lock()
+        self._ended = False
+
+    async def next(self) -> Any:
+        """Give the next source, or the end."""
+        async with self._turn:
+            if self._ended:
+                return _END
+            if self._async is not None:
+                source = await anext(self._async, _END)
+            elif self._in_memory:
+                source = next(self._sync, _END)
+            else:
+                source = await to_thread.run_sync(next, self._sync, _END)
+            self._ended = source is _END
+            return source
+
+
+async def _plan_concurrency(transport: Transport) -> int:
+    known = transport.limiter.limits.max_concurrent_tasks
+    if known is None:
+        try:
+            known = (await fetch_limits(transport)).max_concurrent_tasks
+        except AuthenticationError:
+            raise
+        except PolyglotError:
+            known = None  # unknown limits are learned from 429
+    return known or DEFAULT_CONCURRENCY
+
+
+async def _open_journal(path: str | os.PathLike[str], transport: Transport, stack: AsyncExitStack) -> Journal:
+    manager = locked_journal(path)
+    journal = await to_thread.run_sync(manager.__enter__)
+    stack.push(manager)
+    await transport.limiter.store.restore(await journal.usage())
+
+    async def save_usage() -> None:
+        await journal.save_usage(transport.limiter.usage)
+
+    stack.push_async_callback(save_usage)
+    return journal
