@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from ._models import UrlValidation as UrlValidation
     from ._models import WebhookEvent as WebhookEvent
     from ._protocol.messages import RawResponse as RawResponse
-    from ._sync import Polyglot as Polyglot
+    from ._sync.client import Polyglot as Polyglot
 
 _ROOMS = {
     "_client": ("AsyncPolyglot",),
@@ -92,7 +92,7 @@ _ROOMS = {
         "WebhookEvent",
     ),
     "_protocol.messages": ("RawResponse",),
-    "_sync": ("Polyglot",),
+    "_sync.client": ("Polyglot",),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -1,0 +1,1 @@
+"""The sync client: one portal call a method over the very same core."""

@@ -1,0 +1,167 @@
+"""Polyglot: `AsyncPolyglot` for callers that do not await."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from .._client import AsyncPolyglot
+from .._portal import Portal
+from .streams import SyncBatch
+from .transcriptions import Transcriptions
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+    from types import EllipsisType, TracebackType
+
+    import httpx
+
+    from .._io.credential import ApiKey
+    from .._io.form_body import OnProgress
+    from .._io.media import MediaSource
+    from .._models import Limits, Transcript
+    from .._workflows.batch import OnBatchProgress, OnUncertain, Sources
+
+
+class Polyglot:
+    """A client of the Polyglot Voice API for scripts and notebooks: `AsyncPolyglot`'s words, without `await`.
+
+    Use it as `with Polyglot() as client:`, or call `close()` at the end. It runs an event loop in a thread of its own,
+    which starts with the first call; it may be used from several threads, and from a thread that runs a loop, such as a
+    notebook's. Ctrl-C cancels the call under way and closes its connection. After `os.fork` make a new client.
+
+    The parameters and errors are those of `AsyncPolyglot`. A callback for the progress of a call is called in the thread
+    that made the call.
+    """
+
+    def __init__(
+        self,
+        api_key: ApiKey | None = None,
+        *,
+        base_url: str | None = None,
+        timeout: float | None = 60.0,
+        max_retries: int = 2,
+        http_client: httpx.AsyncClient | None = None,
+        limits: Limits | None = None,
+        on_quota: Literal["raise", "wait"] = "raise",
+        allow_insecure_http: bool = False,
+    ) -> None:
+        self._client = AsyncPolyglot(
+            api_key,
+            base_url=base_url,
+            timeout=timeout,
+            max_retries=max_retries,
+            http_client=http_client,
+            limits=limits,
+            on_quota=on_quota,
+            allow_insecure_http=allow_insecure_http,
+        )
+        self._portal = Portal()
+        self._is_original = True
+
+    def __repr__(self) -> str:
+        return repr(self._client).replace("Async", "", 1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections and stop the loop's thread; calls under way in other threads are cancelled."""
+        if self._portal.is_running:
+            self._portal.call(self._client.aclose)
+            self._portal.close()
+
+    def __del__(self) -> None:
+        portal = getattr(self, "_portal", None)
+        if portal is not None and portal.is_running and self._is_original:
+            warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
+
+    def with_options(
+        self, *, timeout: float | EllipsisType | None = ..., max_retries: int | EllipsisType = ...
+    ) -> Self:
+        """Give a view of this client with other options; connections, limits and poller stay shared.
+
+        Args:
+            timeout: seconds without any progress on the network, or None for no bound.
+            max_retries: further attempts after the first.
+        """
+        view = copy.copy(self)
+        view._is_original = False  # noqa: SLF001 - a view of our own kind; the original is to be closed
+        view._client = self._client.with_options(timeout=timeout, max_retries=max_retries)  # noqa: SLF001
+        return view
+
+    @property
+    def transcriptions(self) -> Transcriptions:
+        """The calls of the API."""
+        return Transcriptions(self._client.transcriptions, self._portal)
+
+    def limits(self) -> Limits:
+        """Get the account's live limits: see `AsyncPolyglot.limits`."""
+        return self._portal.call(self._client.limits)
+
+    def transcribe(
+        self,
+        source: MediaSource,
+        *,
+        model: str | None = None,
+        input_language: str | None = None,
+        output_language: str | None = None,
+        timeout: float | None = None,
+        on_progress: OnProgress | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> Transcript:
+        """Upload media (or name a URL), wait until it is done, and return the transcript: see `AsyncPolyglot`."""
+        return self._portal.call(
+            self._client.transcribe,
+            source,
+            model=model,
+            input_language=input_language,
+            output_language=output_language,
+            timeout=timeout,
+            on_progress=on_progress,
+            extra=extra,
+        )
+
+    def batch(
+        self,
+        sources: Sources,
+        *,
+        journal: str | os.PathLike[str] | None = None,
+        concurrency: int | None = None,
+        results: Literal["result", "task"] | Sequence[str] = "result",
+        out: str | os.PathLike[str] | None = None,
+        on_uncertain: OnUncertain = "park",
+        retry_failed: bool = False,
+        on_progress: OnBatchProgress | None = None,
+        model: str | None = None,
+        input_language: str | None = None,
+        output_language: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> SyncBatch:
+        """Transcribe many files under the account's limits: outcomes come as they complete.
+
+        `for outcome in client.batch(paths): ...`, or `with client.batch(paths) as outcomes:` to hold it open. The
+        parameters are those of `AsyncPolyglot.batch`; `on_progress` is called in the client's own thread.
+        """
+        manager = self._client.batch(
+            sources,
+            journal=journal,
+            concurrency=concurrency,
+            results=results,
+            out=out,
+            on_uncertain=on_uncertain,
+            retry_failed=retry_failed,
+            on_progress=on_progress,
+            model=model,
+            input_language=input_language,
+            output_language=output_language,
+            extra=extra,
+        )
+        return SyncBatch(manager, self._portal)
