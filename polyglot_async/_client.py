@@ -13,6 +13,7 @@ import httpx
 from ._errors import ConfigurationError
 from ._io.credential import Credential
 from ._io.limits import Limiter
+from ._io.threads import from_any_thread
 from ._io.transport import Transport
 from ._io.wire import default_transport
 from ._protocol.base_url import DEFAULT_BASE_URL, checked_base_url
@@ -23,7 +24,7 @@ from ._workflows.transcriptions import AsyncTranscriptions
 from ._workflows.watcher import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from types import EllipsisType, TracebackType
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ._io.media import MediaSource
     from ._models import Limits, Transcript
     from ._workflows.batch import BatchStream, OnBatchProgress, OnUncertain, Sources
+    from .webhooks import WebhookReceiver
 
 
 class AsyncPolyglot:
@@ -179,6 +181,21 @@ class AsyncPolyglot:
                 extra=extra,
             )
         return await calls.result(await calls.wait(task, timeout=timeout))
+
+    def use_webhooks(self, receiver: WebhookReceiver) -> Callable[[], None]:
+        """Let a receiver's events end waits and batches, so that they need no polls. Returns what ends that.
+
+        Call it in the loop that the client runs in; the receiver may run in another thread. Polling stays a safety net:
+        a task whose event does not come is found all the same.
+        """
+        stop = receiver.subscribe(from_any_thread(self._watcher.tell))
+        self._watcher.told = True
+
+        def detach() -> None:
+            stop()
+            self._watcher.told = False
+
+        return detach
 
     def batch(
         self,

@@ -80,14 +80,18 @@ class ApiConnectionError(PolyglotError):
     Attributes:
         method: HTTP method of the request.
         url: its URL, without query.
-        maybe_sent: False when the request certainly did not reach the service.
+        maybe_sent: False when the request certainly did not reach the service as a whole.
+        connected: False when there was no connection at all, so that the service cannot have counted the request.
     """
 
-    def __init__(self, message: str, *, method: str = "", url: str = "", maybe_sent: bool = True) -> None:
+    def __init__(
+        self, message: str, *, method: str = "", url: str = "", maybe_sent: bool = True, connected: bool = True
+    ) -> None:
         super().__init__(message)
         self.method = method
         self.url = url
         self.maybe_sent = maybe_sent
+        self.connected = connected
 
 
 class ApiTimeoutError(ApiConnectionError, TimeoutError):
@@ -238,7 +242,7 @@ class SubmissionUncertainError(PolyglotError):
         super().__init__(message)
         self.source_name = source_name
         self.size = size
-        self.candidates = tuple(candidates)
+        self.candidates: tuple[Task, ...] = tuple(candidates)
 
 
 class QuotaExhaustedError(PolyglotError):

@@ -82,7 +82,7 @@ class Task:
     failure_reason: str | None = None
     created_at: datetime | None = None
     file_name: str | None = None
-    extra: Mapping[str, Any] = attrs.field(default=_NOTHING, repr=False)
+    extra: Mapping[str, Any] = attrs.field(default=_NOTHING, repr=False, hash=False)
 
 
 @attrs.frozen
@@ -99,7 +99,7 @@ class Segment:
     start: float
     end: float
     text: str
-    extra: Mapping[str, Any] = attrs.field(default=_NOTHING, repr=False)
+    extra: Mapping[str, Any] = attrs.field(default=_NOTHING, repr=False, hash=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -122,7 +122,7 @@ class Transcript:
     confidence: float | None = None
     segments: tuple[Segment, ...] = attrs.field(default=(), repr=lambda segments: f"<{len(segments)}>")
     updated_at: datetime | None = None
-    extra: Mapping[str, Any] = attrs.field(default=_NOTHING, repr=False)
+    extra: Mapping[str, Any] = attrs.field(default=_NOTHING, repr=False, hash=False)
 
     def render(self, format: str) -> str:  # noqa: A002 - the word that people look for
         """Render as "srt", "vtt", "txt" or "json", without a request.
@@ -146,7 +146,7 @@ class Transcript:
         """
         path = Path(path)
         text = self.render(format or path.suffix.removeprefix(".") or "txt")
-        beside = path.with_name(f".{path.name[:200]}.{os.getpid()}.tmp")
+        beside = path.with_name(f".{os.urandom(8).hex()}.tmp")
         try:
             # A lone surrogate can come out of JSON and cannot be encoded.
             beside.write_text(text, encoding="utf-8", errors="replace", newline="\n")
@@ -202,7 +202,7 @@ class UrlValidation:
     url: str
     valid: bool
     reason: str | None = None
-    extra: Mapping[str, Any] = attrs.field(default=_NOTHING, repr=False)
+    extra: Mapping[str, Any] = attrs.field(default=_NOTHING, repr=False, hash=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -275,7 +275,7 @@ class WebhookEvent:
     has_transcript: bool = False
     has_translation: bool = False
     transcript_preview: str | None = None
-    extra: Mapping[str, Any] = attrs.field(default=_NOTHING, repr=False)
+    extra: Mapping[str, Any] = attrs.field(default=_NOTHING, repr=False, hash=False)
 
 
 def require_result(task: Task) -> None:

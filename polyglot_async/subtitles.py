@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Cue", "to_srt", "to_txt", "to_vtt"]
 
+_LONGEST_SECONDS = 1e9
+"""Thirty years: a time beyond that is an error of the recogniser, and no reason to lose its words."""
+
 
 class Cue(Protocol):
     """Anything with a start, an end (seconds) and a text; `Segment` is one."""
@@ -58,8 +61,14 @@ def _cues(segments: Iterable[Cue]) -> Iterator[tuple[int, int, str]]:
         # A blank line ends a cue in both formats, so none may stand inside one.
         text = "\n".join(line for line in map(str.strip, segment.text.splitlines()) if line)
         if text:
-            start = max(0, round(segment.start * 1000))
-            yield start, max(start, round(segment.end * 1000)), text
+            start = _milliseconds(segment.start)
+            # A cue that ends as it starts is none (WebVTT, section 4.1), so a millisecond is the least.
+            yield start, max(start + 1, _milliseconds(segment.end)), text
+
+
+def _milliseconds(seconds: float) -> int:
+    # In this order of arguments a NaN becomes 0.
+    return round(max(0.0, min(seconds, _LONGEST_SECONDS)) * 1000)
 
 
 def _clock(milliseconds: int, mark: str) -> str:

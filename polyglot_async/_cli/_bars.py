@@ -39,20 +39,19 @@ class Bars:
         """Add a row."""
         if self._progress is None:
             return Row(None, None)
-        shown = label if len(label) <= _LABEL else f"{label[: _LABEL // 2 - 1]}…{label[-_LABEL // 2 :]}"
-        return Row(self._progress, self._progress.add_task(" ".join(shown.split()), total=None, state=state))
+        return Row(self._progress, self._progress.add_task(short(label), total=None, state=state))
 
     def line(self, text: str) -> None:
         """Write a line of the result above the rows, without the two getting into one another's way."""
         if self._progress is not None and _screen.is_terminal(sys.stdout):
-            self._progress.console.print(Text(text), soft_wrap=True)
+            self._progress.console.print(Text(_screen.visible(text)), soft_wrap=True)
         else:
             _screen.line(text)
 
     def note(self, text: str) -> None:
         """Write a note above the rows."""
         if self._progress is not None:
-            self._progress.console.print(Text(text), soft_wrap=True)
+            self._progress.console.print(Text(_screen.visible(text)), soft_wrap=True)
         else:
             _screen.note(text)
 
@@ -88,7 +87,13 @@ class Row:
             self._progress.remove_task(self._task)
 
 
-class _NarrowConsole(Console):
+def short(label: str) -> str:
+    """Cut the middle out of a long name."""
+    shown = label if len(label) <= _LABEL else f"{label[: _LABEL // 2 - 1]}…{label[-_LABEL // 2 :]}"
+    return _screen.one_line(shown)
+
+
+class NarrowConsole(Console):
     """Leaves the last columns free: the ^C that a terminal echoes would wrap and leave half a row behind."""
 
     @property
@@ -109,7 +114,7 @@ def _progress() -> Progress:
         BarColumn(bar_width=None),
         TextColumn("{task.fields[state]}", markup=False),
         TimeElapsedColumn(),
-        console=_NarrowConsole(stderr=True, force_terminal=True),
+        console=NarrowConsole(stderr=True, force_terminal=True),
         transient=True,
         expand=True,
         # Rich would send a piped stdout to the terminal.

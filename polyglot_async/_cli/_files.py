@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from contextlib import suppress
 from pathlib import Path, PurePath
 
 from ._failures import InputError
@@ -70,6 +72,39 @@ def free_path(path: Path, content: bytes) -> Path:
         number += 1
         candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")
     return candidate
+
+
+def put(path: Path, text: str, *, overwrite: bool) -> None:
+    """Write a text as UTF-8. The file appears whole or not at all, and is on the disk when this returns.
+
+    Raises:
+        FileExistsError: something else is there and is not to be replaced.
+        OSError: it cannot be written.
+    """
+    content = text.encode("utf-8", "replace")
+    if os.path.lexists(path) and not overwrite:
+        if _holds(path, content):
+            return
+        raise FileExistsError(errno.EEXIST, "exists already (--overwrite replaces it)", os.fspath(path))
+    beside = path.with_name(f".{os.urandom(8).hex()}.tmp")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # a journal may say at once that it is done
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    with suppress(OSError):  # not every system can
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 def _holds(path: Path, content: bytes) -> bool:

@@ -1,95 +1,142 @@
-"""What a person sees of a run over many sources, and what there is to say when it is broken off."""
+"""What a person sees of a run while it goes on: counts, a bar for all, a bar for each upload; lines above them."""
 
 from __future__ import annotations
 
+import sys
+import time
 from typing import TYPE_CHECKING, Self
 
+from rich.console import Group
+from rich.filesize import decimal
+from rich.live import Live as LiveBlock
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from .._workflows.outcomes import BatchProgress
 from . import _screen
-from ._bars import Bars, Row
+from ._bars import NarrowConsole, short
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Iterator
     from types import TracebackType
 
-    from .._models import Task
-    from ._sources import Source
+    from rich.console import RenderableType
 
-_SHOWN_TASKS = 5
+    from .._workflows.outcomes import Upload
+
+_SHOWN_UPLOADS = 8
+_REFRESHES = 8
+_STYLES = {"done": "green", "failed": "red", "uncertain": "yellow"}
 
 
 class Live:
-    """A row a source under way, a row for all, and lines for those that are settled.
+    """A block at the foot of the terminal, gone when it is left. Where nobody looks there are only the lines."""
 
-    Attributes:
-        failed: how many sources failed.
-    """
-
-    def __init__(self, total: int, *, verbose: bool) -> None:
-        self.failed = 0
-        self._total, self._done = total, 0
-        self._bars = Bars(wanted=not verbose)
-        self._overall: Row | None = None
-        self._rows: dict[Source, Row] = {}
-        self._under_way: dict[Source, Task] = {}
+    def __init__(self, total: int, *, wanted: bool) -> None:
+        self._total = total
+        self._latest = BatchProgress()
+        self._started = time.monotonic()
+        self._block = self._make() if wanted and _screen.is_terminal(sys.stderr) else None
 
     def __enter__(self) -> Self:
-        self._bars.__enter__()
-        if self._total > 1:
-            self._overall = self._bars.row("all")
-            self._overall.counted(0, self._total)
+        if self._block is not None:
+            self._block.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._bars.__exit__(kind, value, traceback)
+        if self._block is not None:
+            self._block.stop()
 
-    def uploading(self, source: Source, done: int, total: int | None) -> None:
-        """Bytes of this source have left."""
-        self._row(source).moved(done, total)
+    def __rich__(self) -> RenderableType:
+        """Draw the block; called a few times a second, from a thread of rich's."""
+        latest = self._latest
+        return Group(
+            _counted(counts(latest, self._total)),
+            self._overall(latest),
+            *_upload_rows(latest.uploading[:_SHOWN_UPLOADS]),
+        )
 
-    def started(self, source: Source, task: Task) -> None:
-        """The service has taken this source."""
-        self._under_way[source] = task
-        self._row(source).waits("processing")
+    def show(self, progress: BatchProgress) -> None:
+        """Take the latest news. Called at each chunk that leaves, so it only keeps them."""
+        self._latest = progress
 
-    def settled(self, source: Source, *, failed: bool) -> None:
-        """Nothing more comes of this source."""
-        self._done += 1
-        self.failed += failed
-        self._under_way.pop(source, None)
-        row = self._rows.pop(source, None)
-        if row is not None:
-            row.remove()
-        if self._overall is not None:
-            self._overall.counted(self._done, self._total)
-
-    def tell(self, source: Source, files: Sequence[Path]) -> None:
-        """Tell which files were written."""
-        if _screen.is_terminal_out():
-            if files:
-                self._bars.line(f"{source.given} -> {', '.join(map(str, files))}")
-            return
-        for file in files:
-            _screen.table((), [(source.given, str(file))])
+    def line(self, text: str) -> None:
+        """Write a line of the result, above the block."""
+        if self._block is not None and _screen.is_terminal_out():
+            self._block.console.print(Text(_screen.visible(text)), soft_wrap=True)
+        else:
+            _screen.line(text)
 
     def note(self, text: str) -> None:
         """Write a line that is no result."""
-        self._bars.note(text)
+        if self._block is not None:
+            self._block.console.print(Text(_screen.visible(text)), soft_wrap=True)
+        else:
+            _screen.note(text)
 
-    def where_it_stood(self, *, names_tasks: bool) -> str:
-        """Tell how far it came, and which tasks go on at the service: they are paid for, and can be fetched."""
-        words = f"{self._done} of {self._total} done"
-        ids = [task.task_id for task in self._under_way.values()]
-        if not ids or not names_tasks:
-            return words
-        more = f" and {len(ids) - _SHOWN_TASKS} more" if len(ids) > _SHOWN_TASKS else ""
-        return (
-            f"{words}; goes on at the service: {', '.join(ids[:_SHOWN_TASKS])}{more} (fetch with: polyglot result ID)"
+    def _overall(self, latest: BatchProgress) -> Table:
+        ended = latest.done + latest.failed + latest.skipped
+        words = [f"{ended} of {self._total}", f"{latest.requests_today} requests today"]
+        left = eta(latest, self._total, time.monotonic() - self._started)
+        if left is not None:
+            words.append(f"ETA {_screen.seconds(left)}")
+        row = Table.grid(expand=True, padding=(0, 2, 0, 0))
+        row.add_column(ratio=1)
+        row.add_column(no_wrap=True)
+        row.add_row(ProgressBar(total=self._total, completed=ended), Text("   ".join(words)))
+        return row
+
+    def _make(self) -> LiveBlock:
+        return LiveBlock(
+            self,
+            console=NarrowConsole(stderr=True, force_terminal=True),
+            refresh_per_second=_REFRESHES,
+            transient=True,
+            # Rich would send a piped stdout to the terminal.
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
 
-    def _row(self, source: Source) -> Row:
-        if source not in self._rows:
-            self._rows[source] = self._bars.row(source.name)
-        return self._rows[source]
+
+def counts(progress: BatchProgress, total: int) -> dict[str, int]:
+    """Say where how many are. `waiting` is all the rest: for a slot, a permit, or for its result to come."""
+    at_work = {"uploading": len(progress.uploading), "processing": progress.processing}
+    ended = {
+        "done": progress.done,
+        "failed": progress.failed - progress.uncertain,
+        "uncertain": progress.uncertain,
+        "skipped": progress.skipped,
+    }
+    return {"waiting": max(0, total - sum(at_work.values()) - sum(ended.values())), **at_work, **ended}
+
+
+def eta(progress: BatchProgress, total: int, elapsed: float) -> float | None:
+    """Guess the seconds left, from how long those took that were not skipped."""
+    worked = progress.done + progress.failed
+    left = total - worked - progress.skipped
+    return elapsed / worked * left if worked and left > 0 else None
+
+
+def _counted(numbers: dict[str, int]) -> Text:
+    text = Text()
+    for name, number in numbers.items():
+        if number or name not in {"uncertain", "skipped"}:
+            style = _STYLES.get(name, "bold") if number else "dim"
+            text.append(f"{name} {number}", style=style).append("  ")
+    return text
+
+
+def _upload_rows(uploads: tuple[Upload, ...]) -> Iterator[RenderableType]:
+    if not uploads:
+        return
+    rows = Table.grid(expand=True, padding=(0, 2, 0, 0))
+    rows.add_column(no_wrap=True)
+    rows.add_column(ratio=1)
+    rows.add_column(no_wrap=True, justify="right")
+    for upload in uploads:
+        size = f"{decimal(upload.sent)} of {decimal(upload.total)}" if upload.total else decimal(upload.sent)
+        rows.add_row(Text(short(upload.name)), ProgressBar(total=upload.total, completed=upload.sent), Text(size))
+    yield rows

@@ -12,7 +12,7 @@ from ._failures import InputError
 from ._files import make_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ._sources import Source
 
@@ -51,21 +51,33 @@ def plan_bases(sources: Sequence[Source], out: Path | None, suffixes: Sequence[s
     return bases
 
 
-def check_bases(bases: Mapping[Source, Path], suffixes: Sequence[str], *, overwrite: bool) -> None:
-    """Make the folders, and see that nothing would be replaced.
+def make_folders(bases: Mapping[Source, Path]) -> None:
+    """Make the folders that results go to.
 
     Raises:
-        InputError: a folder cannot be made or written to, or a file is there already.
+        InputError: one cannot be made or written to.
     """
     for folder in sorted({base.parent for base in bases.values()}):
         make_folder(folder)
-    if overwrite:
-        return
-    files = (beside(base, suffix) for base in bases.values() for suffix in suffixes)
-    there = [file for file in files if os.path.lexists(file)]
-    if there:
-        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
-        raise InputError(f"{there[0]}{more}: exists already (--overwrite replaces it); nothing was sent")
+
+
+def files_there(bases: Mapping[Source, Path], suffixes: Sequence[str]) -> dict[Source, list[Path]]:
+    """Give the sources of whose result files some are there already, and which."""
+    all_files = {source: [beside(base, suffix) for suffix in suffixes] for source, base in bases.items()}
+    there = {source: [file for file in files if os.path.lexists(file)] for source, files in all_files.items()}
+    return {source: files for source, files in there.items() if files}
+
+
+def refuse_files(there: Iterable[Path]) -> None:
+    """Refuse to go on if there are any.
+
+    Raises:
+        InputError: a file would be replaced.
+    """
+    files = list(there)
+    if files:
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        raise InputError(f"{files[0]}{more}: exists already (--overwrite replaces it); nothing was sent")
 
 
 def beside(base: Path, suffix: str) -> Path:

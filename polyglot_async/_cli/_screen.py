@@ -42,7 +42,7 @@ def is_terminal(stream: IO[str] | None) -> bool:
 def line(text: str = "") -> None:
     """Write a line of the result."""
     if is_terminal(sys.stdout):
-        text = _CONTROL.sub(_MARK, text)
+        text = visible(text)
     raw(f"{text}\n")
 
 
@@ -96,7 +96,7 @@ def note(text: str) -> None:
     if stream is None:
         return
     try:
-        stream.write(_CONTROL.sub(_MARK, text) + "\n")
+        stream.write(visible(text) + "\n")
         stream.flush()
     except OSError:
         _forget(stream)
@@ -106,13 +106,13 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, wide: str = 
     """Write rows: as a table on a terminal, elsewhere tab-separated without a head; `wide` may take several lines."""
     if not is_terminal(sys.stdout):
         for row in rows:
-            raw("\t".join(_cell(cell) for cell in row) + "\n")
+            raw("\t".join(one_line(cell) for cell in row) + "\n")
         return
     grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for name in columns:
         # Only one column may take several lines: an id in two pieces cannot be copied.
         grid.add_column(name, overflow="fold", no_wrap=name != wide)
-    cells = [[_cell(cell) for cell in row] for row in rows]
+    cells = [[one_line(cell) for cell in row] for row in rows]
     for row in cells:
         grid.add_row(*map(Text, row))
     longest = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
@@ -127,7 +127,7 @@ def facts(pairs: Iterable[tuple[str, str]]) -> None:
         return
     grid = Table.grid(padding=(0, 2))
     for name, value in pairs:
-        grid.add_row(Text(name, style="bold"), Text(_cell(value), overflow="fold"))
+        grid.add_row(Text(name, style="bold"), Text(one_line(value), overflow="fold"))
     _rendered(grid)
 
 
@@ -142,6 +142,16 @@ def seconds(value: float | None) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def visible(text: str) -> str:
+    """Take out what could do something to a terminal."""
+    return _CONTROL.sub(_MARK, text)
+
+
+def one_line(text: str) -> str:
+    """Make one line of it, without tabs and without what could do something to a terminal."""
+    return visible(" ".join(text.split()))
+
+
 def _rendered(grid: Table, *, at_least: int = 0) -> None:
     console = Console(force_terminal=True, highlight=False)
     # On a narrow terminal its own wrapping is better than words that are cut off.
@@ -149,10 +159,6 @@ def _rendered(grid: Table, *, at_least: int = 0) -> None:
     with console.capture() as capture:
         console.print(grid)
     raw("\n".join(part.rstrip() for part in capture.get().splitlines()) + "\n")
-
-
-def _cell(text: str) -> str:
-    return _CONTROL.sub(_MARK, " ".join(text.split()))
 
 
 def _forget(stream: IO[str]) -> None:

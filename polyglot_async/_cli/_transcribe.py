@@ -1,90 +1,88 @@
-"""The engine of `polyglot transcribe`: many sources in, outcomes out as they come. Nothing else knows how.
-
-The seam is `transcribing`: an async context manager over a stream of outcomes, as a batch of the client is one.
-"""
+"""The engine of `polyglot transcribe`: a batch of the client, whose outcomes are of the sources that a person named."""
 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
-import anyio
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from pathlib import Path
 
     from .._client import AsyncPolyglot
-    from .._models import Task, Transcript
+    from .._workflows.batch import BatchStream, OnUncertain
+    from .._workflows.outcomes import BatchProgress, Outcome
     from ._sources import Source
 
-CONCURRENCY = 3
+
+@attrs.frozen(kw_only=True)
+class Wishes:
+    """What is asked of a run.
+
+    Attributes:
+        options: model and languages; None where nothing was said.
+        journal: the file that remembers.
+        concurrency: tasks at once, or None for the plan's.
+        on_uncertain: see `AsyncPolyglot.batch`.
+        retry_failed: send again what the journal knows as failed.
+    """
+
+    options: Mapping[str, str | None]
+    journal: Path | None = None
+    concurrency: int | None = None
+    on_uncertain: OnUncertain = "park"
+    retry_failed: bool = False
 
 
-@attrs.frozen
-class Outcome:
-    """What became of one source: a transcript or an error, and the task where one was started."""
+class Outcomes:
+    """The outcomes as they come, each with its source: `async for source, outcome in outcomes`."""
 
-    source: Source
-    task: Task | None = None
-    transcript: Transcript | None = None
-    error: Exception | None = None
+    def __init__(self, stream: BatchStream, by_given: Mapping[object, Source]) -> None:
+        self._stream, self._by_given = stream, by_given
 
+    @property
+    def progress(self) -> BatchProgress:
+        """How far it has come."""
+        return self._stream.progress
 
-class Watch(Protocol):
-    """Whoever wants to see how it goes."""
+    @property
+    def in_flight(self) -> tuple[str, ...]:
+        """Names of what is at the service, or may be."""
+        return self._stream.in_flight
 
-    def uploading(self, source: Source, done: int, total: int | None) -> None:
-        """Bytes of this source have left."""
+    def __aiter__(self) -> AsyncIterator[tuple[Source, Outcome]]:
+        return self
 
-    def started(self, source: Source, task: Task) -> None:
-        """The service has taken this source, and is paid for it from here on."""
+    async def __anext__(self) -> tuple[Source, Outcome]:
+        outcome = await anext(self._stream)
+        return self._by_given[outcome.source], outcome
+
+    def give_back(self) -> None:
+        """Leave the last outcome undone: its files could not be written, and a later run is to fetch it again."""
+        # A wish to the batch: asking for the next outcome would note this one as done.
+        self._stream._taken = None  # noqa: SLF001
 
 
 @asynccontextmanager
 async def transcribing(
-    client: AsyncPolyglot, sources: Sequence[Source], *, options: dict[str, Any], concurrency: int, watch: Watch
-) -> AsyncIterator[AsyncIterator[Outcome]]:
-    """Transcribe `sources`, at most `concurrency` at once; give the outcomes as they come.
+    client: AsyncPolyglot, sources: Sequence[Source], wishes: Wishes, on_progress: Callable[[BatchProgress], None]
+) -> AsyncIterator[Outcomes]:
+    """Transcribe `sources`; give the outcomes as they come, and none for what the journal knows as ended.
 
     Leaving the context early sends nothing more. Tasks that were started go on at the service.
     """
-    outbox, inbox = anyio.create_memory_object_stream[Outcome]()
-    waiting = iter(sources)
-
-    async def work() -> None:
-        for source in waiting:
-            await outbox.send(await _outcome(client, source, options, watch))
-
-    async def work_all() -> None:
-        # Closing the outbox is what ends the stream of outcomes.
-        async with outbox, anyio.create_task_group() as workers:
-            for _ in range(min(concurrency, len(sources))):
-                workers.start_soon(work)
-
-    async with inbox, outbox, anyio.create_task_group() as group:
-        group.start_soon(work_all)
-        yield inbox
-        group.cancel_scope.cancel()
-
-
-async def _outcome(client: AsyncPolyglot, source: Source, options: dict[str, Any], watch: Watch) -> Outcome:
-    calls = client.transcriptions
-    task: Task | None = None
-    try:
-        task = await _start(client, source, options, watch)
-        watch.started(source, task)
-        task = await calls.wait(task)
-        return Outcome(source, task, await calls.result(task))
-    except Exception as error:  # noqa: BLE001 - whatever befalls one file, the others go on
-        return Outcome(source, task, error=error)
-
-
-async def _start(client: AsyncPolyglot, source: Source, options: dict[str, Any], watch: Watch) -> Task:
-    if source.path is None:
-        return await client.transcriptions.from_url(source.given, **options)
-
-    def moved(done: int, total: int | None) -> None:
-        watch.uploading(source, done, total)
-
-    return await client.transcriptions.upload(source.path, on_progress=moved, **options)
+    by_given: dict[object, Source] = {source.path or source.given: source for source in sources}
+    async with client.batch(
+        [source.path or source.given for source in sources],
+        journal=wishes.journal,
+        concurrency=wishes.concurrency,
+        on_uncertain=wishes.on_uncertain,
+        retry_failed=wishes.retry_failed,
+        on_progress=on_progress,
+        model=wishes.options.get("model"),
+        input_language=wishes.options.get("input_language"),
+        output_language=wishes.options.get("output_language"),
+    ) as stream:
+        yield Outcomes(stream, by_given)

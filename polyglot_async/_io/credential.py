@@ -22,7 +22,7 @@ class Credential:
 
     def __init__(self, source: ApiKey) -> None:
         self._source = source
-        self._value = _checked(source) if isinstance(source, str) else None
+        self._value = None if callable(source) else _checked(source)
         self._lock: anyio.Lock | None = None
 
     def __repr__(self) -> str:
@@ -55,7 +55,8 @@ class Credential:
             return source
         if inspect.iscoroutinefunction(source):
             return await source()
-        answer = await to_thread.run_sync(source)
+        # In a tuple, because Trio lets no thread return an awaitable.
+        (answer,) = await to_thread.run_sync(lambda: (source(),))
         return await answer if inspect.isawaitable(answer) else answer
 
 

@@ -1,7 +1,8 @@
 """What 429s teach where limits are unknown or wrong (A11, A12, A13).
 
-A lesson holds requests back for a while and lowers what is thought to be allowed. A window without another lesson
-raises it again a little: it may have been another program on the same account that used the limit up.
+A lesson holds requests back for a while and lowers what is thought to be allowed. Quiet windows raise it again, by
+steps that grow: it may have been another program on the same account that used the limit up. A limit that keeps
+teaching the same is tried less and less often.
 """
 
 from __future__ import annotations
@@ -18,29 +19,72 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
+FEWEST_REQUESTS = 5
+"""A service that allows fewer in a window is kept to by pauses: a refusal of the first request teaches no number."""
+LONGEST_PATIENCE = 8
+_LEAST_SHARE = 0.25
+
+
+@attrs.define
+class _Lesson:
+    """What one limit seems to be."""
+
+    most: float | None = None
+    _step: float = 0.0
+    _patience: int = 1
+    _taken: float = -math.inf
+    _raise_at: float = math.inf
+
+    def applied_to(self, known: int | None) -> int | None:
+        """Lower what is known."""
+        if self.most is None:
+            return known
+        return int(self.most) if known is None else min(int(self.most), known)
+
+    def lower(self, to: float, now: float, window: float) -> None:
+        """Take a lesson."""
+        if now - self._taken >= window:
+            self._raise_at = now + self._patience * window
+            self._patience = min(LONGEST_PATIENCE, 2 * self._patience)
+        self.most = to
+        self._step = max(1.0, 0.1 * to)
+        self._taken = now
+
+    def is_older_than(self, window: float, now: float) -> bool:
+        """Whether the last lesson is of another window: one storm is one lesson."""
+        return now - self._taken >= window
+
+    def relax(self, known: int | None, now: float, window: float) -> None:
+        """Trust a little more, if it has been quiet for long enough."""
+        if self.most is None or now < self._raise_at:
+            return
+        self.most += self._step
+        self._step *= 2
+        self._raise_at = now + window
+        if known is not None and self.most >= known:
+            self.most = None
+            self._patience = 1
 
 
 @attrs.define
 class Learned:
     """Lessons of one account. Times are seconds of one clock, handed in."""
 
-    _requests: float | None = attrs.field(default=None, init=False)
-    _slots: int | None = attrs.field(default=None, init=False)
-    _last_lesson: float = attrs.field(default=-math.inf, init=False)
+    _requests: _Lesson = attrs.field(factory=_Lesson, init=False)
+    _uploads: _Lesson = attrs.field(factory=_Lesson, init=False)
+    _slots: _Lesson = attrs.field(factory=_Lesson, init=False)
     _paused_until: float = attrs.field(default=-math.inf, init=False)
     _starts_paused_until: float = attrs.field(default=-math.inf, init=False)
     _in_a_row: int = attrs.field(default=0, init=False)
 
     def applied_to(self, known: Limits) -> Limits:
         """Lower `known` to what was learned."""
-        if self._requests is not None:
-            learned = max(1, int(self._requests))
-            known = attrs.evolve(known, requests_per_window=min(learned, known.requests_per_window or learned))
-        if self._slots is not None:
-            known = attrs.evolve(
-                known, max_concurrent_tasks=min(self._slots, known.max_concurrent_tasks or self._slots)
-            )
-        return known
+        return attrs.evolve(
+            known,
+            requests_per_window=self._requests.applied_to(known.requests_per_window),
+            uploads_per_window=self._uploads.applied_to(known.uploads_per_window),
+            max_concurrent_tasks=self._slots.applied_to(known.max_concurrent_tasks),
+        )
 
     def pause(self, now: float) -> float:
         """Seconds for which nothing may leave."""
@@ -50,33 +94,43 @@ class Learned:
         """Seconds for which nothing that starts work may leave."""
         return self._starts_paused_until - now
 
-    def take(self, error: RateLimitError, now: float, store: LimitStore, *, starts_work: bool) -> None:
+    def take(self, error: RateLimitError, now: float, store: LimitStore, known: Limits, *, starts_work: bool) -> None:
         """Take a lesson from a 429."""
-        fresh = now >= max(self._paused_until, self._starts_paused_until)
-        self._in_a_row = self._in_a_row + 1 if fresh else max(1, self._in_a_row)
-        self._last_lesson = now
+        if now >= max(self._paused_until, self._starts_paused_until):
+            self._in_a_row += 1
         until = now + (error.retry_after if error.retry_after is not None else self._own_pause())
+        window = known.window_seconds
         if error.limit == "concurrency":
             # Tasks of other programs hold slots too, so what this one holds is all that it may.
-            self._slots = max(1, store.slots_held)
+            self._slots.lower(max(1, store.slots_held), now, window)
             self._starts_paused_until = max(self._starts_paused_until, until)
         elif starts_work and "upload" in (error.detail or "").lower():
+            _take_rate(self._uploads, store.recent_uploads, 1, known.uploads_per_window, now, window)
             self._starts_paused_until = max(self._starts_paused_until, until)
         else:
-            if fresh:  # one storm is one lesson
-                self._requests = float(max(1, min(store.recent_requests, self._requests or math.inf)))
+            _take_rate(self._requests, store.recent_requests, FEWEST_REQUESTS, known.requests_per_window, now, window)
             self._paused_until = max(self._paused_until, until)
 
-    def relax(self, now: float, window: float) -> None:
-        """Trust a little more after a window without a lesson."""
-        if now - self._last_lesson < window or (self._requests is None and self._slots is None):
-            return
-        self._last_lesson = now
+    def relax(self, known: Limits, now: float) -> None:
+        """Take an answer that was no 429."""
         self._in_a_row = 0
-        if self._requests is not None:
-            self._requests += max(1.0, self._requests * 0.1)
-        if self._slots is not None:
-            self._slots += 1
+        self._requests.relax(known.requests_per_window, now, known.window_seconds)
+        self._uploads.relax(known.uploads_per_window, now, known.window_seconds)
+        self._slots.relax(known.max_concurrent_tasks, now, known.window_seconds)
 
     def _own_pause(self) -> float:
-        return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._in_a_row - 1, 10))
+        return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(max(0, self._in_a_row - 1), 10))
+
+
+def _take_rate(lesson: _Lesson, seen: int, fewest: int, known: int | None, now: float, window: float) -> None:
+    """Learn that `seen` in a window were allowed, but never less than a quarter of what was thought before.
+
+    A refusal after only a few tells of others on the account, or of a service in trouble, more than of the limit.
+    """
+    if not lesson.is_older_than(window, now):
+        return
+    before = lesson.applied_to(known)
+    if before is not None:
+        lesson.lower(min(float(before), max(seen, _LEAST_SHARE * before, 1.0)), now, window)
+    elif seen:
+        lesson.lower(float(max(seen, fewest)), now, window)

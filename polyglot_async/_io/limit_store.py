@@ -79,6 +79,11 @@ class LimitStore(Protocol):
         ...
 
     @property
+    def recent_uploads(self) -> int:
+        """Of those, the ones that start work."""
+        ...
+
+    @property
     def slots_held(self) -> int:
         """Task slots that are held, as far as the store knows."""
         ...
@@ -137,6 +142,11 @@ class MemoryLimitStore:
     def recent_requests(self) -> int:
         """Requests answered within the last window."""
         return self._requests.recent(self._clock())
+
+    @property
+    def recent_uploads(self) -> int:
+        """Of those, the ones that start work."""
+        return self._uploads.recent(self._clock())
 
     @property
     def slots_held(self) -> int:

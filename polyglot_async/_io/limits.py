@@ -10,7 +10,7 @@ from __future__ import annotations
 import bisect
 import itertools
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 import anyio
@@ -25,8 +25,11 @@ from .limit_store import Claim, Grant, LimitStore, MemoryLimitStore, Refusal
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from .._errors import PolyglotError
     from .._protocol.messages import Endpoint
     from .._protocol.windows import Usage
+
+_LONG_WINDOWS = 10
 
 
 @attrs.define(eq=False)
@@ -52,6 +55,10 @@ class Limiter:
     """Gives permits under the account's limits; see the module's head.
 
     `on_quota` says what happens when the day's or the month's requests are spent: "raise" or "wait".
+
+    Attributes:
+        store: where permits are counted.
+        was_told: whether the service told its limits.
     """
 
     def __init__(
@@ -65,6 +72,7 @@ class Limiter:
         self.store: LimitStore = store or MemoryLimitStore()
         self._stated = limits or Limits()
         self._fetched = Limits()
+        self.was_told = False
         self._on_quota = on_quota
         self._utc_now = utc_now
         self._learned = Learned()
@@ -84,9 +92,16 @@ class Limiter:
         """Requests made today and this month, as far as the store knows."""
         return self.store.usage
 
+    def waits_out(self, error: PolyglotError) -> bool:
+        """Whether the next permit will wait for as long as it takes until `error`, a spent quota, is over."""
+        if not isinstance(error, RateLimitError) or self._on_quota != "wait":
+            return False
+        return _calendar_limit(error, self.limits.window_seconds) is not None
+
     def update(self, fetched: Limits) -> Limits:
         """Take the service's word, except where the caller stated otherwise; give what then holds."""
         self._fetched = fetched
+        self.was_told = True
         self._changed.set()
         return merged(self._stated, fetched)
 
@@ -107,15 +122,16 @@ class Limiter:
         try:
             yield
         except ApiConnectionError as error:
-            reached = error.maybe_sent
+            reached = error.connected  # half an upload is counted by the service as a whole one is
             raise
         except RateLimitError as error:
             await self._learn(error, grant, lease)
             raise
+        else:
+            self._learned.relax(merged(self._stated, self._fetched), anyio.current_time())
         finally:
             with anyio.CancelScope(shield=True):
                 await self.store.settle(grant, reached=reached)
-            self._learned.relax(anyio.current_time(), self._fetched.window_seconds)
             self._changed.set()
 
     async def release(self, lease: SlotLease) -> None:
@@ -215,30 +231,47 @@ class Limiter:
         Raises:
             QuotaExhaustedError: it says that the day's or the month's requests are spent.
         """
-        if error.limit in {"daily", "monthly"} and grant.claim.counted:
+        known = merged(self._stated, self._fetched)
+        limit = _calendar_limit(error, known.window_seconds)
+        if limit is not None and grant.claim.counted:
             now = self._utc_now()
-            resets_at = next_day(now) if error.limit == "daily" else next_month(now)
-            self._spent[error.limit] = resets_at
+            resets_at = next_day(now) if limit == "daily" else next_month(now)
+            if error.retry_after is not None:  # the service's clock may be behind ours at midnight
+                resets_at = min(resets_at, now + timedelta(seconds=error.retry_after))
+            self._spent[limit] = resets_at
             if self._on_quota == "raise":
-                raise quota_exhausted(error.limit, resets_at) from error
+                raise quota_exhausted(limit, resets_at) from error
             return
         if error.limit == "concurrency" and lease is not None:
             await self.release(lease)
-        self._learned.take(error, anyio.current_time(), self.store, starts_work=grant.claim.starts_work)
+        starts_work = grant.claim.starts_work
+        self._learned.take(error, anyio.current_time(), self.store, known, starts_work=starts_work)
+
+
+def _calendar_limit(error: RateLimitError, window: float) -> str | None:
+    if error.limit in {"daily", "monthly"}:
+        return error.limit
+    # A burst is over within a window: who is told to stay away for ten has met something else.
+    long = error.limit != "concurrency" and (error.retry_after or 0.0) > _LONG_WINDOWS * window
+    return "daily" if long else None
 
 
 def merged(first: Limits, second: Limits) -> Limits:
-    """Give `first`, with what it leaves open taken from `second`."""
+    """Give `first`, with what it leaves open taken from `second`.
+
+    A rate goes with its window: where both give a rate, the longer window holds, which is the stricter.
+    """
     default = Limits()
-    return attrs.evolve(
-        second,
-        **{
-            field.name: getattr(first, field.name)
-            for field in attrs.fields(Limits)
-            if field.name not in {"raw", "not_understood"}
-            and getattr(first, field.name) != getattr(default, field.name)
-        },
-    )
+    given = {
+        field.name: getattr(first, field.name)
+        for field in attrs.fields(Limits)
+        if field.name not in {"raw", "not_understood"} and getattr(first, field.name) != getattr(default, field.name)
+    }
+    rates = ("requests_per_window", "uploads_per_window")
+    if any(rate in given for rate in rates):
+        gives_rate_too = any(rate not in given and getattr(second, rate) is not None for rate in rates)
+        given["window_seconds"] = max(first.window_seconds, second.window_seconds if gives_rate_too else 0.0)
+    return attrs.evolve(second, **given)
 
 
 def quota_exhausted(limit: str, resets_at: datetime) -> QuotaExhaustedError:

@@ -1,6 +1,6 @@
 """Anything that can be uploaded, as a name, a type, a size and a stream of chunks.
 
-The sources: a path, bytes, an open binary file (sync or anyio), an iterator of bytes (sync or async), another HTTP
+The sources: a path, bytes, an open binary file (sync or async), an iterator of bytes (sync or async), another HTTP
 response, or a pair `(name, source)`. A `str` is always a path, `bytes` are always the media itself.
 
 Whatever blocks (a file, a sync iterator) is read by `read_ahead` in a worker thread. What can be read again from its
@@ -9,22 +9,22 @@ true beginning is `replayable`; the rest can be opened once: a second `open` rai
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
 import stat
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path, PurePath
-from typing import IO, TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import IO, Any, Protocol, TypeAlias, runtime_checkable
 
+import anyio
 import attrs
 
 from .._errors import MediaError
-from .._protocol.media_types import media_type_of
-from .read_ahead import CHUNK_BYTES, read_ahead
-
-if TYPE_CHECKING:
-    import anyio
+from .._protocol.media_types import media_type_of, refined_by_name
+from .media_streams import Chunks, as_media_errors, passing, read_async_file, read_file, read_iterator, reason_of
+from .read_ahead import CHUNK_BYTES
 
 _SNIFFED_BYTES = 16
 
@@ -44,12 +44,19 @@ class ByteStreamResponse(Protocol):
 
 
 Content: TypeAlias = (
-    "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | anyio.AsyncFile[bytes] | "
-    "Iterable[bytes] | AsyncIterable[bytes] | ByteStreamResponse"
+    str
+    | os.PathLike[str]
+    | bytes
+    | bytearray
+    | memoryview
+    | IO[bytes]
+    | anyio.AsyncFile[bytes]
+    | Iterable[bytes]
+    | AsyncIterable[bytes]
+    | ByteStreamResponse
 )
-MediaSource: TypeAlias = "Content | tuple[str, Content]"
+MediaSource: TypeAlias = Content | tuple[str, Content]
 
-Chunks: TypeAlias = AsyncIterator[bytes]
 Opener: TypeAlias = Callable[[], AbstractAsyncContextManager[Chunks]]
 
 
@@ -96,19 +103,21 @@ def media_from(
     Raises:
         MediaError: missing, not a file, unreadable, empty.
         TypeError: not a kind of source that is known here.
+        ValueError: a negative size, or no MIME type.
     """
     if isinstance(source, tuple):
-        given_name, source = source
-        name = name or given_name
+        if len(source) != 2 or not isinstance(source[0], str | None):  # noqa: PLR2004 - a pair
+            raise TypeError("a tuple must be a pair of a file name and what to upload under it")
+        name, source = name or source[0], source[1]
+    if size is not None and size < 0:
+        raise ValueError(f"a size of {size} bytes is none")
+    if content_type is not None and not _is_mime_type(content_type):
+        raise ValueError(f"{content_type!r} is not a MIME type")
     media = _recognise(source)
     if name is not None:
         media.name = _base_name(name)
-        if content_type is None and media.content_type == _UNKNOWN_TYPE:
-            content_type = media_type_of(media.name, b"")
-    if content_type is not None:
-        if not content_type.isascii() or not content_type.isprintable():
-            raise ValueError(f"{content_type!r} is not a MIME type")
-        media.content_type = content_type
+        media.content_type = refined_by_name(media.content_type, media.name)
+    media.content_type = content_type or media.content_type
     if size is not None and media.path is None:
         media.size = size
     if media.size == 0:
@@ -116,10 +125,13 @@ def media_from(
     return media
 
 
-_UNKNOWN_TYPE = "application/octet-stream"
+def _is_mime_type(text: str) -> bool:
+    return "/" in text and text.isascii() and text.isprintable()
 
 
 def _recognise(source: object) -> Media:
+    if isinstance(source, list):
+        source = b"".join(source)
     if isinstance(source, str | os.PathLike):
         return _from_path(Path(source))
     if isinstance(source, bytes | bytearray | memoryview):
@@ -129,12 +141,11 @@ def _recognise(source: object) -> Media:
     if isinstance(source, ByteStreamResponse):
         return _from_response(source)
     if callable(getattr(source, "read", None)):
-        wrapped = getattr(source, "wrapped", None)  # anyio.AsyncFile
-        return _from_async_file(source) if wrapped is not None else _from_file(source)
+        return _from_async_file(source) if inspect.iscoroutinefunction(source.read) else _from_file(source)  # type: ignore[attr-defined]
     if isinstance(source, AsyncIterable):
-        return _once("upload.bin", None, lambda: _passing(source))
-    if isinstance(source, Iterable):
-        return _once("upload.bin", None, lambda: _read_iterator(iter(source)))
+        return _once("upload.bin", None, lambda: passing(source))
+    if isinstance(source, Iterable) and not isinstance(source, Mapping | tuple):
+        return _once("upload.bin", None, lambda: read_iterator(iter(source)))
     raise TypeError(f"cannot upload a {type(source).__name__}: give a path, bytes, a binary file or an iterator")
 
 
@@ -154,11 +165,11 @@ def _from_path(path: Path) -> Media:
     except FileNotFoundError:
         raise MediaError(f"{path}: there is no such file") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise MediaError(f"{path}: cannot be read: {_reason(error)}") from None
+        raise MediaError(f"{path}: cannot be read: {reason_of(error)}") from None
     size = found.st_size
 
     def opener() -> AbstractAsyncContextManager[Chunks]:
-        return _read_file(lambda: path.open("rb", buffering=0), str(path), size, close=True)
+        return read_file(lambda: path.open("rb", buffering=0), str(path), size, close=True)
 
     return Media(path.name, media_type_of(path.name, start), size, replayable=True, path=path, opener=opener)
 
@@ -169,7 +180,7 @@ def _from_bytes(data: bytes) -> Media:
             yield data[offset : offset + CHUNK_BYTES]
 
     content_type = media_type_of("", data[:_SNIFFED_BYTES])
-    return Media("upload.bin", content_type, len(data), replayable=True, opener=lambda: _passing(chunks()))
+    return Media("upload.bin", content_type, len(data), replayable=True, opener=lambda: passing(chunks()))
 
 
 def _from_file(file: Any) -> Media:
@@ -184,7 +195,7 @@ def _from_file(file: Any) -> Media:
         if isinstance(error, AttributeError):  # a file-like object with `read` alone
             start, size, head = None, None, b""
         else:
-            raise MediaError(f"{name}: cannot be read: {_reason(error)}") from None
+            raise MediaError(f"{name}: cannot be read: {reason_of(error)}") from None
     if isinstance(head, str):
         raise MediaError(f"{name}: is open in text mode: open it with mode 'rb'")
 
@@ -194,14 +205,17 @@ def _from_file(file: Any) -> Media:
         return file
 
     def opener() -> AbstractAsyncContextManager[Chunks]:
-        return _read_file(rewound, name, size, close=False)
+        return read_file(rewound, name, size, close=False)
 
     return Media(name, media_type_of(name, head), size, replayable=start is not None, opener=opener)
 
 
 def _from_async_file(file: Any) -> Media:
-    # An anyio file is a sync file whose calls run in a thread; its own file is read by our thread directly.
-    return _from_file(file.wrapped)
+    # A file of anyio or Trio is a sync file whose calls run in a thread; that file is read by our thread directly.
+    wrapped = getattr(file, "wrapped", None)
+    if wrapped is not None:
+        return _from_file(wrapped)
+    return _once(_name_of(file), None, lambda: passing(read_async_file(file)))
 
 
 def _from_response(response: ByteStreamResponse) -> Media:
@@ -210,8 +224,9 @@ def _from_response(response: ByteStreamResponse) -> Media:
     length = response.headers.get("content-length", "")
     # With a Content-Encoding the length counts the encoded bytes, and decoded ones are read here.
     size = int(length) if length.isdecimal() and not response.headers.get("content-encoding") else None
-    media = _once(name, size, lambda: _passing(response.aiter_bytes()))
-    media.content_type = response.headers.get("content-type") or media.content_type
+    media = _once(name, size, lambda: passing(as_media_errors(response.aiter_bytes(), name)))
+    told = response.headers.get("content-type") or ""
+    media.content_type = told if _is_mime_type(told) else media.content_type
     return media
 
 
@@ -235,58 +250,12 @@ def _peek(file: Any, start: int | None) -> Any:
 
 def _name_of(file: Any) -> str:
     name = getattr(file, "name", None)
+    if not isinstance(name, str):
+        name = getattr(file, "filename", None)  # a web framework's upload
     return _base_name(name) if isinstance(name, str) and not name.startswith("<") else "upload.bin"
 
 
 def _base_name(name: str) -> str:
     # A URL's path or the name of another system's file may hold either slash.
-    return PurePath(name.replace("\\", "/")).name or "upload.bin"
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
-
-
-@asynccontextmanager
-async def _passing(chunks: AsyncIterable[bytes]) -> AsyncIterator[Chunks]:
-    iterator = aiter(chunks)
-    try:
-        yield iterator
-    finally:
-        close: Callable[[], Awaitable[None]] | None = getattr(iterator, "aclose", None)
-        if close is not None:
-            await close()
-
-
-@asynccontextmanager
-async def _read_iterator(iterator: Iterator[bytes]) -> AsyncIterator[Chunks]:
-    # An empty chunk is no end: a generator may well have nothing to say for a moment.
-    filled = filter(None, iterator)
-    async with read_ahead(lambda: next(filled, b"")) as chunks:
-        yield chunks
-
-
-@asynccontextmanager
-async def _read_file(get_file: Callable[[], Any], name: str, size: int | None, *, close: bool) -> AsyncIterator[Chunks]:
-    file: Any = None
-    left = size
-
-    def read() -> bytes:
-        """Run in the reader's thread, opening the file there too: a slow disk is slow from the first call."""
-        nonlocal file, left
-        try:
-            if file is None:
-                file = get_file()
-            chunk: bytes = file.read(CHUNK_BYTES if left is None else min(CHUNK_BYTES, left)) or b""
-        except (OSError, ValueError) as error:  # ValueError: the caller closed the file
-            raise MediaError(f"{name}: cannot be read: {_reason(error)}") from error
-        if left is not None:
-            left -= len(chunk)
-        return chunk
-
-    try:
-        async with read_ahead(read) as chunks:
-            yield chunks
-    finally:
-        if close and file is not None:
-            file.close()
+    name = PurePath(name.replace("\\", "/")).name
+    return name if name not in {"", ".."} else "upload.bin"

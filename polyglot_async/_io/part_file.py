@@ -46,6 +46,8 @@ class PartFile:
             TransferError: the place cannot be written, or another process is downloading there.
         """
         self.target = Path(target)
+        if self.target.is_dir():
+            raise TransferError(f"{self.target}: is a directory, not a file")
         self._part = self.target.with_name(f"{self.target.name}.part")
         self._state = self.target.with_name(f"{self.target.name}.part.json")
         self._source_id = source_id
@@ -53,8 +55,6 @@ class PartFile:
         self.done: Spans = ()
         self.validator = Validator()
         self._unsaved = 0
-        if self.target.is_dir():
-            raise TransferError(f"{self.target}: is a directory, not a file")
         self._file = self._open()
         self._load()
 
@@ -81,6 +81,10 @@ class PartFile:
             if total and hasattr(os, "posix_fallocate"):
                 with suppress(OSError):  # some file systems cannot; the file is sparse there
                     os.posix_fallocate(self._file.fileno(), 0, total)
+
+    def forget(self) -> None:
+        """Trust no byte of an earlier run."""
+        self.total, self.done, self.validator = None, (), Validator()
 
     def write_at(self, offset: int, chunk: bytes) -> None:
         """Write a chunk at its position.
@@ -130,9 +134,12 @@ class PartFile:
         with _told(self.target):
             self._file.truncate(self.total)
             os.fsync(self._file.fileno())
-            self._file.close()
+            if fcntl is None:  # Windows renames no open file
+                self._file.close()
+            # Closing gives the lock up, so the names go first: who gets it next must not find our file under them.
             self._part.replace(self.target)
             self._state.unlink(missing_ok=True)
+            self._file.close()
             _sync_folder(self.target.parent)
         return self.target
 
@@ -150,17 +157,22 @@ class PartFile:
             self._file.close()
 
     def _open(self) -> FileIO:
-        with _told(self.target):
-            # "r+b" does not create a file, and every other mode empties it or ignores positions.
-            self._part.touch()
-            file = self._part.open("r+b", buffering=0)
-        if fcntl is not None:
+        while True:
+            with _told(self.target):
+                # "r+b" does not create a file, and every other mode empties it or ignores positions.
+                self._part.touch()
+                file = self._part.open("r+b", buffering=0)
+            if fcntl is None:
+                return file
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 file.close()
                 raise TransferError(f"{self._part}: another download is writing here") from None
-        return file
+            if _is_at(file, self._part):
+                return file
+            # Whoever had the lock before has put this file in its place meanwhile: it is no longer ours to write.
+            file.close()
 
     def _load(self) -> None:
         try:
@@ -187,6 +199,13 @@ def _told(target: Path) -> Iterator[None]:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name, a closed file
         reason = getattr(error, "strerror", None) or str(error)
         raise TransferError(f"{target}: cannot be written: {reason}") from error
+
+
+def _is_at(file: FileIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _check_room(path: Path, size: int) -> None:

@@ -55,12 +55,13 @@ class _Pump:
         self._stopped = False
         self._chunks: deque[bytes | None] = deque()
         self._news = anyio.Event()
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
 
     async def run(self) -> None:
         # A thread of its own limiter: the default one's forty may all be taken by what waits for this upload.
-        # Shielded by not being abandoned: `stop` is the only way to end it, and it ends after the read under way.
-        await to_thread.run_sync(self._fill, limiter=anyio.CapacityLimiter(1))
+        # Shielded: `stop` is the only way to end it, and it ends after the read under way.
+        with anyio.CancelScope(shield=True):
+            await to_thread.run_sync(self._fill, limiter=anyio.CapacityLimiter(1))
 
     def stop(self) -> None:
         self._stopped = True
@@ -76,6 +77,8 @@ class _Pump:
         chunk = self._chunks.popleft()
         if chunk is None:
             self._chunks.append(None)
+            if isinstance(self._error, StopAsyncIteration):  # raised here it would pass for the end
+                raise RuntimeError("the reader raised StopAsyncIteration") from self._error
             if self._error is not None:
                 raise self._error
             raise StopAsyncIteration
@@ -92,7 +95,7 @@ class _Pump:
                 if not chunk:
                     break
                 self._hand_over(chunk)
-        except Exception as error:  # noqa: BLE001 - raised where the chunk is awaited
+        except BaseException as error:  # noqa: BLE001 - raised where the chunk is awaited
             self._error = error
         self._hand_over(None)
 

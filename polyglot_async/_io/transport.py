@@ -6,7 +6,7 @@ import json
 import logging
 import random
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
@@ -65,11 +65,15 @@ class StreamedResponse:
         Raises:
             ApiConnectionError: the connection was lost before the end.
         """
+        pieces = self._response.aiter_raw()
         try:
-            async for chunk in self._response.aiter_raw():
+            async for chunk in pieces:
                 yield chunk
         except httpx.HTTPError as error:
             raise translate(error, self._response.request, maybe_sent=True) from error
+        except GeneratorExit:
+            await _drop(self._response, pieces)
+            raise
 
 
 @attrs.frozen(kw_only=True)
@@ -156,6 +160,8 @@ class Transport:
                     raise
                 refused = token
             except PolyglotError as error:
+                if self.limiter.waits_out(error) and _can_be_sent(body):
+                    continue
                 attempt += 1
                 if attempt > self.max_retries or not _can_be_sent(body):
                     raise
@@ -257,7 +263,8 @@ def translate(error: httpx.HTTPError, request: httpx.Request, *, maybe_sent: boo
     if isinstance(error, httpx.DecodingError):
         return ResponseDecodeError(what, method=method, url=url)
     cls = ApiTimeoutError if isinstance(error, httpx.TimeoutException) else ApiConnectionError
-    return cls(what, method=method, url=url, maybe_sent=maybe_sent and not isinstance(error, _NEVER_SENT))
+    connected = not isinstance(error, _NEVER_SENT)
+    return cls(what, method=method, url=url, maybe_sent=maybe_sent and connected, connected=connected)
 
 
 _NEVER_SENT = (
@@ -273,12 +280,15 @@ async def _read(response: httpx.Response, most: int | None = None) -> ApiRespons
     """Read the body: all of it, or with `most` no more than its first so many bytes."""
     method, url = response.request.method, _bare(response.request.url)
     body = bytearray()
+    chunks = response.aiter_bytes()
     try:
-        async for chunk in response.aiter_bytes():
+        async for chunk in chunks:
             body += chunk
             if most is not None and len(body) >= most:
+                await _drop(response, chunks)
                 break
             if len(body) > LARGEST_BUFFERED_ANSWER:
+                await _drop(response, chunks)
                 raise ResponseDecodeError(f"{method} {url}: the answer does not end", method=method, url=url)
     except httpx.HTTPError as error:
         if most is None:
@@ -287,6 +297,20 @@ async def _read(response: httpx.Response, most: int | None = None) -> ApiRespons
     return ApiResponse(
         status_code=response.status_code, headers=_lower(response.headers), body=bytes(body), method=method, url=url
     )
+
+
+async def _drop(response: httpx.Response, chunks: AsyncIterator[bytes]) -> None:
+    """Close a response that is not read to its end, and let the generators below see that it is over.
+
+    Trio complains of generators that are forgotten midway, and there are five of httpx and httpcore in a row.
+    """
+    await _close(response)
+    with anyio.CancelScope(shield=True), suppress(Exception):
+        for _ in range(_BUFFERED_PIECES):
+            await anext(chunks)
+
+
+_BUFFERED_PIECES = 100
 
 
 async def _close(response: httpx.Response) -> None:

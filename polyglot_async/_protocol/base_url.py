@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from urllib.parse import urlsplit
 
 from .._errors import ConfigurationError
@@ -17,23 +18,23 @@ def checked_base_url(url: str, *, allow_insecure_http: bool = False) -> str:
         ConfigurationError: it is no absolute http(s) URL, holds a user name, a query or a fragment, or is plain http
             to a host that is not this machine, where the credential would cross the network in the clear.
     """
-    try:
-        parts = urlsplit(url.strip())
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise ConfigurationError(f"base_url {url!r} is not a URL") from None
-    if parts.username or parts.password:
+    if not isinstance(url, str):
+        raise ConfigurationError(f"base_url must be a string, not a {type(url).__name__}")
+    url = url.strip()
+    # Looked for in the text, because an empty one is lost in parsing, and before anything is shown: both may be secret.
+    if "@" in url:
         raise ConfigurationError("base_url must not hold a user name or a password")
-    if parts.scheme not in {"http", "https"} or not host or any(character.isspace() for character in parts.netloc):
+    if "?" in url or "#" in url:
+        raise ConfigurationError("base_url must have neither a query nor a fragment")
+    scheme, host = _scheme_and_host(url)
+    if scheme not in {"http", "https"} or not _is_host(host):
         raise ConfigurationError(f"base_url {url!r} is not an http or https URL")
-    if parts.query or parts.fragment:
-        raise ConfigurationError(f"base_url {url!r} must have neither a query nor a fragment")
-    if parts.scheme == "http" and not allow_insecure_http and not is_loopback(host):
+    if scheme == "http" and not allow_insecure_http and not is_loopback(host):
         raise ConfigurationError(
             f"base_url {url!r} is plain http, which would show the credential to the network: "
             "use https, or pass allow_insecure_http=True"
         )
-    return url.strip().rstrip("/")
+    return url.rstrip("/")
 
 
 def is_loopback(host: str) -> bool:
@@ -44,3 +45,38 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _scheme_and_host(url: str) -> tuple[str, str]:
+    # Parsers disagree on what these stand for, and urlsplit drops some of them silently.
+    if not url.isprintable() or " " in url or "\\" in url:
+        return "", ""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return "", ""
+    written = parts.netloc.lower().removesuffix(":" if port is None else f":{parts.netloc.rpartition(':')[2]}")
+    return parts.scheme, host if written in {host, f"[{host}]"} else ""
+
+
+def _is_host(host: str) -> bool:
+    """Whether `host` is an IP address, or a name that can be looked up (RFC 1123, and internationalised ones)."""
+    if ":" in host:
+        return _is_ipv6(host)
+    try:
+        encoded = host.encode("idna")
+        # What only looks like another name is no name of its own.
+        if not host.isascii() and encoded.decode("idna") != host:
+            return False
+    except UnicodeError:  # also an empty label, and one that is too long
+        return False
+    return re.fullmatch(r"[\w.-]+", host) is not None
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        return False
+    return True

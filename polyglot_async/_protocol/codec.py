@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import cattrs
@@ -61,7 +61,7 @@ def decode(response: ApiResponse, parse: Callable[[Any], T]) -> T:
     """
     try:
         return parse(decode_json(response.body))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # even to show what is nested deeply can be too deep
         raise ResponseDecodeError(
             f"{response.method} {response.url}: the answer cannot be read: {error}",
             status_code=response.status_code,
@@ -137,14 +137,10 @@ def _segments(value: Any, _: Any) -> tuple[Segment, ...]:
     return tuple(map(_segment, value))
 
 
-def _optional_or_default(attribute: attrs.Attribute[Any]) -> bool:
-    return attribute.default is not attrs.NOTHING and type(None) not in get_args(attribute.type)
-
-
 def _register_model(converter: cattrs.Converter, cls: type[Any], renamed: Mapping[str, str]) -> None:
     fields = attrs.fields(cls)
     known = {renamed.get(field.name, field.name) for field in fields} - {"extra"}
-    defaulted = {renamed.get(field.name, field.name) for field in fields if _optional_or_default(field)}
+    defaulted = {renamed.get(field.name, field.name) for field in fields if field.default is not attrs.NOTHING} & known
     generated = make_dict_structure_fn(
         cls,
         converter,
@@ -156,10 +152,9 @@ def _register_model(converter: cattrs.Converter, cls: type[Any], renamed: Mappin
     def hook(value: Any, target: Any) -> Any:
         if type(value) is not dict:
             raise ValueError(f"{value!r:.80} is not an object")
-        for name in defaulted:
-            if name in value and value[name] is None:
-                value = {key: item for key, item in value.items() if key != name or item is not None}
-        built = generated(value, target)
+        # A null where there is a default means the default.
+        given = {key: item for key, item in value.items() if item is not None or key not in defaulted}
+        built = generated(given, target)
         extra = {key: item for key, item in value.items() if key not in known}
         return attrs.evolve(built, extra=extra) if extra else built
 

@@ -1,7 +1,7 @@
 """The live limits (contract: "Limits"): from the document's `rate_limits`, whose shape is assumed (A10).
 
 Every number in the document is looked at once, by the words on its path. What is not understood is named, never
-guessed at.
+guessed at: a number that may count something else, and numbers that contradict each other, are not understood.
 """
 
 from __future__ import annotations
@@ -10,34 +10,50 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import attrs
+
 from .._models import Limits
 
-_WORD = re.compile(r"[a-z]+")
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
-# Each line: the words that a path must hold, any one of each set; the field of Limits. The first match decides.
-_RULES: tuple[tuple[tuple[frozenset[str], ...], str], ...] = (
-    ((frozenset({"concurrent", "concurrency", "simultaneous", "parallel"}),), "max_concurrent_tasks"),
-    ((frozenset({"audio", "duration"}), frozenset({"seconds", "second", "sec"})), "max_audio_seconds"),
-    ((frozenset({"audio", "duration"}), frozenset({"minutes", "min"})), "max_audio_minutes"),
-    ((frozenset({"upload", "size", "file"}), frozenset({"bytes", "byte"})), "max_upload_bytes"),
-    ((frozenset({"upload", "size", "file"}), frozenset({"mb", "megabytes", "mib"})), "max_upload_megabytes"),
-    ((frozenset({"window"}), frozenset({"seconds", "second", "sec"})), "window_seconds"),
-    ((frozenset({"uploads", "upload", "submissions"}), frozenset({"minute", "burst"})), "uploads_per_window"),
-    ((frozenset({"minute", "burst"}),), "requests_per_window"),
-    ((frozenset({"uploads", "upload"}), frozenset({"day", "daily"})), ""),  # the website's own limit, not the API's
-    ((frozenset({"day", "daily"}),), "requests_per_day"),
-    ((frozenset({"month", "monthly"}),), "requests_per_month"),
+_AUDIO = frozenset({"audio", "duration"})
+_UPLOAD = frozenset({"uploads", "upload", "submissions"})
+_SIZE = frozenset({"upload", "size", "file"})
+_SECONDS = frozenset({"seconds", "second", "sec"})
+_DAY = frozenset({"day", "daily"})
+_MONTH = frozenset({"month", "monthly"})
+_PERIOD = _DAY | _MONTH | {"hour", "hourly", "week", "weekly", "year", "yearly"}
+# What a number of requests is not: a length, a size, a count of other things.
+_NO_REQUESTS = (
+    _AUDIO | _UPLOAD | _SECONDS | {"minutes", "min", "hours", "window", "bytes", "mb", "gb", "tasks", "files", "size"}
 )
-_WHOLE = frozenset(
-    {
-        "requests_per_window",
-        "uploads_per_window",
-        "requests_per_day",
-        "requests_per_month",
-        "max_concurrent_tasks",
-        "max_upload_bytes",
-    }
+
+
+@attrs.frozen
+class _Rule:
+    """A path that holds one word of each set in `needs`, and none of `never`, gives `field` its number x `unit`."""
+
+    field: str
+    needs: tuple[frozenset[str], ...]
+    never: frozenset[str] = frozenset()
+    unit: int = 1
+
+
+# The first match decides.
+_RULES = (
+    _Rule("max_concurrent_tasks", (frozenset({"concurrent", "concurrency", "simultaneous", "parallel"}),)),
+    _Rule("max_audio_seconds", (_AUDIO, _SECONDS), _PERIOD),
+    _Rule("max_audio_seconds", (_AUDIO, frozenset({"minutes", "min"})), _PERIOD, unit=60),
+    _Rule("max_upload_bytes", (_SIZE, frozenset({"bytes", "byte"})), _PERIOD),
+    _Rule("max_upload_bytes", (_SIZE, frozenset({"mb", "megabytes", "mib"})), _PERIOD, unit=1_000_000),
+    _Rule("window_seconds", (frozenset({"window"}), _SECONDS)),
+    _Rule("uploads_per_window", (_UPLOAD, frozenset({"minute", "burst"})), _NO_REQUESTS - _UPLOAD),
+    _Rule("requests_per_window", (frozenset({"minute", "burst"}),), _NO_REQUESTS),
+    _Rule("", (_UPLOAD, _DAY)),  # the website's own limit, not the API's
+    _Rule("requests_per_day", (_DAY,), _NO_REQUESTS),
+    _Rule("requests_per_month", (_MONTH,), _NO_REQUESTS),
 )
+_FRACTIONAL = frozenset({"max_audio_seconds", "window_seconds"})
 
 
 def read_limits(document: Any) -> Limits:
@@ -49,48 +65,55 @@ def read_limits(document: Any) -> Limits:
     if not isinstance(document, dict) or not isinstance(document.get("rate_limits"), dict):
         raise ValueError("there is no object `rate_limits`")
     raw = document["rate_limits"]
-    found: dict[str, Any] = {}
+    plan: str | None = None
+    found: dict[str, dict[tuple[str, ...], float]] = {}
     unknown: list[str] = []
     for path, value in _leaves(raw, ()):
-        if path[-2:] == ("plan", "name") or path == ("plan",):
-            found["plan"] = str(value)
-        elif value is not None and not _take(path, value, found):
+        rule = _rule_for(path)
+        if (path[-2:] == ("plan", "name") or path == ("plan",)) and isinstance(value, str):
+            plan = value
+        elif rule is None or not _is_number(value):
             unknown.append(".".join(path))
-    _convert_units(found)
-    return Limits(**found, not_understood=tuple(unknown), raw=raw)
+        elif rule.field:
+            found.setdefault(rule.field, {})[path] = _in_unit(rule, value)
+    agreed: dict[str, Any] = {}
+    for field, values in found.items():
+        # Where each plan has its own, the account's plan tells which.
+        candidates = {number for path, number in values.items() if plan in path} or set(values.values())
+        if len(candidates) == 1:
+            agreed[field] = candidates.pop()
+        else:
+            unknown.extend(map(".".join, values))
+    return Limits(plan=plan, **agreed, not_understood=tuple(unknown), raw=raw)
 
 
-def _take(path: tuple[str, ...], value: object, found: dict[str, Any]) -> bool:
-    field = _field_of(path)
-    if field is None or type(value) not in {int, float} or not 0 < value < float(2**63):  # type: ignore[operator]
-        return False
-    if field and field not in found:
-        found[field] = value
-    return True
-
-
-def _field_of(path: tuple[str, ...]) -> str | None:
-    """Match the last name by itself first: what stands above it is only a hint."""
+def _rule_for(path: tuple[str, ...]) -> _Rule | None:
+    """Match the last name by itself first: what stands above it is only a hint, but it may rule out a match."""
+    everything = _words(path)
     for depth in range(1, len(path) + 1):
-        words = frozenset(_WORD.findall(" ".join(path[-depth:]).lower()))
-        for wanted, field in _RULES:
-            if all(words & any_of for any_of in wanted):
-                return field
+        words = _words(path[-depth:])
+        for rule in _RULES:
+            if all(words & any_of for any_of in rule.needs) and not everything & rule.never:
+                return rule
     return None
 
 
-def _convert_units(found: dict[str, Any]) -> None:
-    if (minutes := found.pop("max_audio_minutes", None)) is not None:
-        found.setdefault("max_audio_seconds", minutes * 60)
-    if (megabytes := found.pop("max_upload_megabytes", None)) is not None:
-        found.setdefault("max_upload_bytes", megabytes * 1_000_000)
-    for field in _WHOLE & found.keys():
-        found[field] = int(found[field])
+def _words(path: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(word.lower() for word in _WORD.findall(" ".join(path)))
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in {int, float} and 1 <= value < float(2**53)  # type: ignore[operator]
+
+
+def _in_unit(rule: _Rule, value: Any) -> float:
+    number = value * rule.unit
+    return float(number) if rule.field in _FRACTIONAL else int(number)
 
 
 def _leaves(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], object]]:
     if isinstance(value, Mapping) and len(path) < 8:  # noqa: PLR2004 - deeper than any real document
         for name, item in value.items():
             yield from _leaves(item, (*path, str(name)))
-    elif path:
+    elif path and value is not None:
         yield path, value

@@ -32,6 +32,7 @@ _BY_SUFFIX = {
     "flv": "video/x-flv",
     "ogv": "video/ogg",
 }
+UNKNOWN_TYPE = "application/octet-stream"
 MEDIA_SUFFIXES = frozenset(_BY_SUFFIX)
 
 # (offset, bytes, type), the RIFF and ftyp families apart
@@ -63,11 +64,14 @@ _SAME_CONTAINER = (
 
 def media_type_of(name: str, start: bytes) -> str:
     """Tell the MIME type from the first 16 bytes, else from `name`; `application/octet-stream` if neither tells."""
-    suffix = name.rpartition(".")[2].lower()
-    by_name = _BY_SUFFIX.get(suffix)
-    by_magic = next((kind for offset, magic, kind in _MAGIC if start[offset:].startswith(magic)), None)
-    if by_magic is None:
-        return by_name or "application/octet-stream"
-    if by_name is not None and any({by_name, by_magic} <= family for family in _SAME_CONTAINER):
-        return by_name
-    return by_magic
+    kind = next((kind for offset, magic, kind in _MAGIC if start[offset:].startswith(magic)), UNKNOWN_TYPE)
+    return refined_by_name(kind, name)
+
+
+def refined_by_name(kind: str, name: str) -> str:
+    """Let `name` say what `kind`, told by the first bytes, leaves open."""
+    dot, suffix = name.rpartition(".")[1:]
+    by_name = _BY_SUFFIX.get(suffix.lower()) if dot else None
+    if by_name is None:
+        return kind
+    return by_name if kind == UNKNOWN_TYPE or any({by_name, kind} <= family for family in _SAME_CONTAINER) else kind

@@ -1,7 +1,8 @@
 """A multipart/form-data body around a file (RFC 7578), framed so that its length is known before it is sent.
 
-File names are written raw in UTF-8 with `"`, CR and LF percent-encoded, as browsers do (WHATWG HTML, "multipart form
-data"): it is the one form that all parsers read.
+Names are written raw in UTF-8 with `"`, CR and LF percent-encoded, as browsers do (WHATWG HTML, "multipart form data"):
+it is the one form that all parsers read. Unlike browsers we double a backslash, because most parsers unescape it and
+would take one at the end of a name for an escaped quote.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_ESCAPES = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
+_ESCAPES = str.maketrans({"\\": r"\\", '"': "%22", "\r": "%0D", "\n": "%0A"})
 
 
 @attrs.frozen

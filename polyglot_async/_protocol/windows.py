@@ -85,12 +85,12 @@ class Usage:
         )
 
     def plus(self, requests: int, now: datetime) -> Usage:
-        """The same with `requests` more."""
+        """The same with `requests` more; taking back what an earlier day counted changes nothing."""
         today = self.at(now)
         return attrs.evolve(
             today,
-            day_requests=today.day_requests + requests,
-            month_requests=today.month_requests + requests,
+            day_requests=max(0, today.day_requests + requests),
+            month_requests=max(0, today.month_requests + requests),
         )
 
     def merged(self, other: Usage, now: datetime) -> Usage:

@@ -13,7 +13,7 @@ from .transcriptions import Transcriptions
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import EllipsisType, TracebackType
 
     import httpx
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .._io.form_body import OnProgress
     from .._io.media import MediaSource
     from .._models import Limits, Transcript
+    from ..webhooks import WebhookReceiver
     from .._workflows.batch import OnBatchProgress, OnUncertain, Sources
 
 
@@ -29,8 +30,8 @@ class Polyglot:
     """A client of the Polyglot Voice API for scripts and notebooks: `AsyncPolyglot`'s words, without `await`.
 
     Use it as `with Polyglot() as client:`, or call `close()` at the end. It runs an event loop in a thread of its own,
-    which starts with the first call; it may be used from several threads, and from a thread that runs a loop, such as a
-    notebook's. Ctrl-C cancels the call under way and closes its connection. After `os.fork` make a new client.
+    which starts with the first call; it may be used from several threads, and from a thread that runs a loop, such as
+    a notebook's. Ctrl-C cancels the call under way and closes its connection. After `os.fork` make a new client.
 
     The parameters and errors are those of `AsyncPolyglot`. A callback for the progress of a call is called in the thread
     that made the call.
@@ -128,6 +129,14 @@ class Polyglot:
             on_progress=on_progress,
             extra=extra,
         )
+
+    def use_webhooks(self, receiver: WebhookReceiver) -> Callable[[], None]:
+        """Let a receiver's events end waits and batches, so that they need no polls. Returns what ends that."""
+
+        async def attach() -> Callable[[], None]:
+            return self._client.use_webhooks(receiver)
+
+        return self._portal.call(attach)
 
     def batch(
         self,

@@ -68,7 +68,7 @@ class BatchStream:
         await self.acknowledge()
         try:
             self._taken = await self._outcomes.receive()
-        except anyio.EndOfStream:
+        except (anyio.EndOfStream, anyio.ClosedResourceError):
             raise StopAsyncIteration from None
         return self._taken
 

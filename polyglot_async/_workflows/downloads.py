@@ -19,6 +19,7 @@ from .ranged import RangedFile, Span
 
 if TYPE_CHECKING:
     import os
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from anyio.abc import TaskGroup
@@ -59,26 +60,23 @@ async def download_file(
             await to_thread.run_sync(part.close)
 
 
-async def save_stream(
-    response: StreamedResponse, path: str | os.PathLike[str], on_progress: OnProgress | None = None
-) -> Path:
-    """Write an answer that cannot be asked for again to `path`; return the path.
+async def save_stream(answer: AbstractAsyncContextManager[StreamedResponse], path: str | os.PathLike[str]) -> Path:
+    """Ask for an answer that can be had only once, when its place on the disk is taken; return the path.
 
     Raises:
         TransferError: the disk refuses.
         ApiConnectionError: the connection was lost before the end; nothing appears at `path`.
     """
-    length = response.headers.get("content-length", "")
     part = await to_thread.run_sync(PartFile, path, "")
     try:
-        await to_thread.run_sync(part.begin, int(length) if length.isdecimal() else None, Validator())
-        at = 0
-        async with write_behind(part.write_at) as writer, aclosing(response.chunks()) as chunks:
-            async for chunk in chunks:
-                await writer.write(at, chunk)
-                at += len(chunk)
-                await report(on_progress, at, part.total)
-        part.total = at
+        async with answer as response:
+            length = response.headers.get("content-length", "")
+            await to_thread.run_sync(part.begin, int(length) if length.isdecimal() else None, Validator())
+            part.total = 0
+            async with write_behind(part.write_at) as writer, aclosing(response.chunks()) as chunks:
+                async for chunk in chunks:
+                    await writer.write(part.total, chunk)
+                    part.total += len(chunk)
         return await to_thread.run_sync(part.finish)
     finally:
         with anyio.CancelScope(shield=True):

@@ -65,8 +65,8 @@ class _Pages:
         new = tuple(self._unseen(page.items))
         self._offset += len(page.items)
         self._longest = max(self._longest, len(page.items))
+        self._ended = not new or (page.next_cursor is None and self._is_last(page))
         self._cursor = page.next_cursor
-        self._ended = not new or (page.next_cursor is None and _is_last(page, self._offset, self._longest))
         if not new:
             raise StopAsyncIteration
         return page if len(new) == len(page.items) else attrs.evolve(page, items=new)
@@ -77,7 +77,8 @@ class _Pages:
                 self._seen.add(task.task_id)
                 yield task
 
-
-def _is_last(page: TaskPage, offset: int, longest: int) -> bool:
-    """Tell without another request. A page shorter than asked for proves nothing: the service may cap its pages."""
-    return len(page.items) < longest or (page.total is not None and offset >= page.total)
+    def _is_last(self, page: TaskPage) -> bool:
+        """Tell without another request. A page shorter than asked for proves nothing: the service may cap its pages."""
+        followed = self._cursor is not None
+        counted = page.total is not None and self._offset >= page.total
+        return followed or counted or len(page.items) < self._longest

@@ -78,11 +78,15 @@ class RangedFile:
                 async with self._answer(at, stop) as response, aclosing(self._body(response, at, stop)) as chunks:
                     answered = True
                     async for chunk in chunks:
-                        piece = chunk if span.stop is None else chunk[: max(0, span.stop - at)]
-                        if not piece:
-                            return
-                        yield at, piece
-                        at += len(piece)
+                        rest = chunk
+                        while rest:
+                            # Looked at anew each time: whoever takes a piece may move the stop, within a chunk too.
+                            piece = rest if span.stop is None else rest[: max(0, span.stop - at)]
+                            if not piece:
+                                return
+                            yield at, piece
+                            at += len(piece)
+                            rest = rest[len(piece) :]
                 # A body of unknown length ends where it ends.
                 self.total = at if self.total is None else self.total
                 _check_progress(began, at, self.total, response)
@@ -123,15 +127,16 @@ class RangedFile:
         else:
             self._agree_on_nothing(response, start)
             return
-        async for chunk in response.chunks():
-            piece = chunk[skipped:]
-            skipped -= len(chunk) - len(piece)
-            if left is not None:
-                if len(piece) > left:
-                    raise RangeError("the answer holds more bytes than its Content-Range says")
-                left -= len(piece)
-            if piece:
-                yield piece
+        async with aclosing(response.chunks()) as chunks:
+            async for chunk in chunks:
+                piece = chunk[skipped:]
+                skipped -= len(chunk) - len(piece)
+                if left is not None:
+                    if len(piece) > left:
+                        raise RangeError("the answer holds more bytes than its Content-Range says")
+                    left -= len(piece)
+                if piece:
+                    yield piece
 
     def _agree(self, response: StreamedResponse, total: int | None) -> None:
         if response.headers.get("content-encoding", "identity") != "identity":

@@ -47,8 +47,8 @@ class MediaStream:
 async def open_stream(file: RangedFile) -> AsyncIterator[MediaStream]:
     """Open the stream; after a drop it goes on from the last good byte by itself."""
     async with aclosing(file.read(Span(0))) as pieces:
-        _, first = await anext(pieces, (0, b""))
-        yield MediaStream(file, first, pieces)
+        first = await anext(pieces, None)
+        yield MediaStream(file, first[1] if first else b"", pieces)
 
 
 @asynccontextmanager

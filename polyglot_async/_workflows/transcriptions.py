@@ -363,8 +363,7 @@ class AsyncTranscriptions:
         media = await _media(source, None, None, None)
         request = endpoints.convert_audio(wanted, extra)
         body = FormBody(media, request.fields or (), on_progress)
-        async with self._transport.stream(request, body) as response:
-            return await save_stream(response, path)
+        return await save_stream(self._transport.stream(request, body), path)
 
     def _source_file(self, task: TaskOrId) -> RangedFile:
         return RangedFile(self._transport, endpoints.source(_id(task)))

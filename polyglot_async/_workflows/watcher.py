@@ -35,7 +35,11 @@ _PASSING = (ApiConnectionError, ServerError, RateLimitError)
 _UNREADABLE_ANSWERS = 5
 _REMEMBERED_STARTS = 10_000
 SAFETY_NET_SECONDS = 60.0
-"""With completions told from outside, a task is looked at only when it is this much overdue."""
+"""With completions told from outside, a task is looked at after this long, or sooner when it is overdue."""
+OVERDUE = 2.0
+"""Overdue is what takes this many times as long as tasks do."""
+_MISSES = 2
+"""So many ends that nobody told in a row, and the rhythm is the usual one until the next event comes."""
 
 
 @attrs.define(eq=False)
@@ -70,6 +74,8 @@ class Watcher:
     _waits: dict[str, list[_Wait]] = attrs.field(factory=dict, init=False, repr=False)
     _durations: Durations = attrs.field(factory=Durations, init=False, repr=False)
     _started: OrderedDict[str, float] = attrs.field(factory=OrderedDict, init=False, repr=False)
+    _told_of: OrderedDict[str, WebhookEvent] = attrs.field(factory=OrderedDict, init=False, repr=False)
+    _missed: int = attrs.field(default=0, init=False)
     _leading: bool = attrs.field(default=False, init=False)
     _changed: anyio.Event = attrs.field(factory=anyio.Event, init=False, repr=False)
     _last_look: float = attrs.field(default=float("-inf"), init=False)
@@ -113,19 +119,23 @@ class Watcher:
             self._started.popitem(last=False)
 
     def tell(self, event: WebhookEvent) -> None:
-        """Take word from outside that a task is final."""
-        for wait in self._waits.get(event.task_id, ()):
-            self._see(
-                wait,
-                attrs.evolve(
-                    wait.task,
-                    status=event.status,
-                    model=event.model or wait.task.model,
-                    failure_reason=event.failure_reason,
-                    transcript_preview=event.transcript_preview or wait.task.transcript_preview,
-                ),
-            )
-        self._changed.set()
+        """Take word from outside that a task is final; word that comes before the wait is kept for it.
+
+        May be called from a plain callback of the loop, where there is no task and no clock.
+        """
+        if event.status.is_final:
+            self._told_of[event.task_id] = event
+            if len(self._told_of) > _REMEMBERED_STARTS:
+                self._told_of.popitem(last=False)
+            self._changed.set()
+
+    def _hear(self) -> None:
+        """Let what was told end the waits that it is about."""
+        for task_id in self._waits.keys() & self._told_of.keys():
+            event = self._told_of.pop(task_id)
+            self._missed = 0
+            for wait in self._waits[task_id]:
+                self._see(wait, _after(wait.task, event))
 
     async def _until_over(self, wait: _Wait) -> None:
         self._waits.setdefault(wait.task.task_id, []).append(wait)
@@ -156,6 +166,9 @@ class Watcher:
         try:
             while not own.is_over:
                 self._changed = anyio.Event()
+                self._hear()
+                if own.is_over:
+                    return
                 seconds = self._next_look() - anyio.current_time()
                 if seconds > 0:
                     with anyio.move_on_after(seconds):
@@ -178,9 +191,9 @@ class Watcher:
         if not wait.young and wait.looked is None:
             return now  # it may have ended long ago
         expected = self._durations.expected(wait.task.audio_duration_seconds) if wait.young else None
-        if self.told:
-            overdue = (wait.looked or wait.started) + SAFETY_NET_SECONDS
-            return max(overdue, wait.started + 2 * (expected or 0.0))
+        if self.told and self._missed < _MISSES:
+            patience = SAFETY_NET_SECONDS if expected is None else OVERDUE * expected + 10 * self.pace.floor
+            return (wait.looked or wait.started) + min(SAFETY_NET_SECONDS, patience)
         return self.pace.next_look(wait.started, wait.looked, now, expected)
 
     async def _look(self) -> None:
@@ -226,6 +239,8 @@ class Watcher:
             self._end({task_id: self._waits.get(task_id, [])}, error)
 
     def _see_all(self, task: Task) -> None:
+        if self.told and task.status.is_final:
+            self._missed += 1  # it should have been told; after a few, looking is trusted more than being told
         for wait in self._waits.get(task.task_id, ()):
             self._see(wait, task)
 
@@ -250,3 +265,14 @@ class Watcher:
         for wait in (wait for waits_of_one in waits.values() for wait in waits_of_one):
             wait.error = error
             wait.news.set()
+
+
+def _after(task: Task, event: WebhookEvent) -> Task:
+    """What is known of a task once an event has told of its end."""
+    return attrs.evolve(
+        task,
+        status=event.status,
+        model=event.model or task.model,
+        failure_reason=event.failure_reason,
+        transcript_preview=event.transcript_preview or task.transcript_preview,
+    )

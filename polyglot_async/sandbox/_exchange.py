@@ -51,10 +51,13 @@ class Exchange:
             self.answered = True
             headers = message.setdefault("headers", [])
             message["headers"] = [*headers, (b"x-request-id", (self.entry.request_id or "").encode())]
+            length = dict(headers).get(b"content-length", b"")
+            self._expected_out = int(length) if length.isdigit() else None
             self.note(status=message["status"])
         else:
             self._bytes_out += len(message.get("body", b""))
-            if not message.get("more_body", False):
+            # What is streamed ends for the client with the last byte promised, not with the empty piece that follows.
+            if not message.get("more_body", False) or self._bytes_out == self._expected_out:
                 self.note(bytes_in=self._bytes_in, bytes_out=self._bytes_out, complete=True)
         await self._send(message)
 

@@ -64,6 +64,16 @@ class Sandbox:
         deliveries: every attempt to deliver a webhook.
     """
 
+    folder: Path
+    plan: Plan
+    faults: Faults
+    deliveries: Deliveries
+    ledger: Ledger
+    url: str
+    root_url: str
+    api_key: str
+    webhook_secret: str
+
     def __init__(
         self,
         *,

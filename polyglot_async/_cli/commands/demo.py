@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from ..._models import Transcript
     from .._settings import Settings
 
-_RECORDING = "austen-0880.wav"
-_WORDS = "he was not an ill disposed young man"
+_RECORDING = "austen-0890.wav"
+_WORDS = "unless to be rather cold hearted and rather selfish is to be ill disposed"
 
 
 @polyglot_command("demo", example="polyglot demo my-recording.m4a")
