@@ -225,6 +225,14 @@ class WaitTimeoutError(TaskError, TimeoutError):
     """The task did not reach a final status within `timeout` seconds. It goes on, and can be waited for again."""
 
 
+def require_result(task: Task) -> None:
+    """Raise the error that a task which will never have a result deserves; do nothing for the others."""
+    if task.status == "failed":
+        raise TaskFailedError(f"task {task.task_id} failed: {task.failure_reason or 'no reason given'}", task=task)
+    if task.status == "cancelled":
+        raise TaskCancelledError(f"task {task.task_id} was cancelled", task=task)
+
+
 class SubmissionUncertainError(PolyglotError):
     """A request that starts paid work went out, and no answer tells whether it was accepted.
 

@@ -16,7 +16,6 @@ from typing import Any
 import attrs
 
 from . import subtitles
-from ._errors import TaskCancelledError, TaskFailedError
 
 _NOTHING: Mapping[str, Any] = {}
 
@@ -276,11 +275,3 @@ class WebhookEvent:
     has_translation: bool = False
     transcript_preview: str | None = None
     extra: Mapping[str, Any] = attrs.field(default=_NOTHING, repr=False, hash=False)
-
-
-def require_result(task: Task) -> None:
-    """Raise the error that a task which will never have a result deserves; do nothing for the others."""
-    if task.status == TaskStatus.FAILED:
-        raise TaskFailedError(f"task {task.task_id} failed: {task.failure_reason or 'no reason given'}", task=task)
-    if task.status == TaskStatus.CANCELLED:
-        raise TaskCancelledError(f"task {task.task_id} was cancelled", task=task)

@@ -21,7 +21,7 @@ from polyglot_async import (
     UrlValidation,
     WebhookEvent,
 )
-from polyglot_async._models import require_result
+from polyglot_async._errors import require_result
 
 TASK = Task(task_id="a", status=TaskStatus.QUEUED, extra={"new": [1]})
 TRANSCRIPT = Transcript(

@@ -21,8 +21,9 @@ from .._errors import (
     ResponseDecodeError,
     ServerError,
     WaitTimeoutError,
+    require_result,
 )
-from .._models import Task, TaskStatus, require_result
+from .._models import Task, TaskStatus
 from .._protocol import endpoints
 from .._protocol.pacing import SLACK, Durations, Pace, joint_look
 
@@ -215,8 +216,8 @@ class Watcher:
         self._last_look = anyio.current_time()
 
     async def _look_at_list(self, wanted: set[str]) -> None:
-        """Read the list, newest first, for as long as a page shows more than one task that is waited for."""
-        offset = 0
+        """Read the list, newest first, for as long as that is cheaper than to ask for each task that is left."""
+        offset = barren = 0
         cursor: str | None = None
         while len(wanted) > 1:
             request = endpoints.list_tasks(limit=_PAGE, offset=offset, cursor=cursor, filters={})
@@ -227,7 +228,8 @@ class Watcher:
             wanted -= {task.task_id for task in found}
             offset += len(page.items)
             cursor = page.next_cursor
-            if not found or (page.total is not None and offset >= page.total):
+            barren = 0 if found else barren + 1
+            if not page.items or barren >= len(wanted) or (page.total is not None and offset >= page.total):
                 break
         for task_id in wanted:  # fell off the list, or was never there
             await self._look_at(task_id)
