@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from .._models import Task, TaskPage, Transcript, UrlValidation
     from .._portal import Portal
     from .._protocol.messages import RawResponse
-    from .._workflows.transcriptions import AsyncTranscriptions, RawTranscriptions, TaskOrId
+    from .._workflows.raw_transcriptions import RawTranscriptions, TaskOrId
+    from .._workflows.transcriptions import AsyncTranscriptions
 
 
 class Transcriptions:
@@ -126,7 +127,8 @@ class Transcriptions:
     def open_source(self, task: TaskOrId) -> Iterator[SyncRemoteMedia]:
         """Get the source media as a file one can seek in, of which only what is read is fetched."""
         with self._portal.enter(self._calls.open_source(task)) as media:
-            yield SyncRemoteMedia(media, self._portal)
+            with SyncRemoteMedia(media, self._portal) as file:
+                yield file
 
     def download_source(
         self,

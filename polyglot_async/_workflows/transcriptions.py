@@ -1,22 +1,19 @@
-"""The calls of the API, one method each: `RawTranscriptions` sends them, `AsyncTranscriptions` gives their values."""
+"""The calls of the API, one method each, answered with values."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import attrs
 from anyio import to_thread
 
-from .._errors import MediaError
 from .._io.form_body import FormBody
-from .._io.media import media_from
-from .._models import Task
 from .._protocol import endpoints
-from .._protocol.messages import RawResponse
 from .downloads import download_file, save_stream
 from .listing import TaskList
 from .ranged import RangedFile
+from .raw_transcriptions import RawTranscriptions, TaskOrId, id_of, media_of
 from .remote_media import open_media, open_stream
 
 if TYPE_CHECKING:
@@ -25,84 +22,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .._io.form_body import OnProgress
-    from .._io.media import Media, MediaSource
+    from .._io.media import MediaSource
     from .._io.transport import StreamedResponse, Transport
-    from .._models import TaskPage, Transcript, UrlValidation
+    from .._models import Task, TaskPage, Transcript, UrlValidation
     from .remote_media import MediaStream, RemoteMedia
     from .submissions import Submissions
     from .watcher import Watcher
-
-TaskOrId: TypeAlias = "Task | str"
-
-
-@attrs.frozen
-class RawTranscriptions:
-    """The same calls, answered with status, headers and body: `.parse()` gives the value.
-
-    Parameters, units and errors are those of the methods of the same name on `client.transcriptions`; an error status
-    raises here too.
-    """
-
-    _transport: Transport = attrs.field(repr=False)
-    _submissions: Submissions = attrs.field(repr=False)
-
-    async def upload(
-        self,
-        source: MediaSource,
-        *,
-        model: str | None = None,
-        input_language: str | None = None,
-        output_language: str | None = None,
-        name: str | None = None,
-        size: int | None = None,
-        content_type: str | None = None,
-        on_progress: OnProgress | None = None,
-        extra: Mapping[str, Any] | None = None,
-    ) -> RawResponse[Task]:
-        """Upload media and start a task: see `AsyncTranscriptions.upload`."""
-        media = await _media(source, name, size, content_type)
-        _check_size(media, self._transport.limiter.limits.max_upload_bytes)
-        request = endpoints.upload(_options(model, input_language, output_language), extra)
-        body = FormBody(media, request.fields or (), on_progress)
-        return await self._submissions.submit(self._transport, request, media.name, body)
-
-    async def from_url(
-        self,
-        url: str,
-        *,
-        model: str | None = None,
-        input_language: str | None = None,
-        output_language: str | None = None,
-        extra: Mapping[str, Any] | None = None,
-    ) -> RawResponse[Task]:
-        """Start a task from a media URL: see `AsyncTranscriptions.from_url`."""
-        request = endpoints.from_url(_url(url), _options(model, input_language, output_language), extra)
-        return await self._submissions.submit(self._transport, request, url)
-
-    async def validate_url(self, url: str, *, extra: Mapping[str, Any] | None = None) -> RawResponse[UrlValidation]:
-        """Ask whether the service can use a media URL: see `AsyncTranscriptions.validate_url`."""
-        answer = await self._transport.send(endpoints.validate_url(_url(url), {}, extra))
-        return RawResponse(answer, lambda answer: endpoints.parse_validation(answer, url))
-
-    async def list(
-        self, *, page_size: int | None = 100, offset: int = 0, cursor: str | None = None, **filters: Any
-    ) -> RawResponse[TaskPage]:
-        """Get one page of the list of tasks: see `AsyncTranscriptions.list`."""
-        request = endpoints.list_tasks(limit=page_size, offset=offset, cursor=cursor, filters=filters)
-        return RawResponse(await self._transport.send(request), endpoints.parse_page)
-
-    async def get(self, task: TaskOrId) -> RawResponse[Task]:
-        """Get one task: see `AsyncTranscriptions.get`."""
-        return RawResponse(await self._transport.send(endpoints.get(_id(task))), endpoints.parse_task)
-
-    async def result(self, task: TaskOrId) -> RawResponse[Transcript]:
-        """Get a task's transcript: see `AsyncTranscriptions.result`."""
-        return RawResponse(await self._transport.send(endpoints.result(_id(task))), endpoints.parse_transcript)
-
-    async def download(self, task: TaskOrId, kind: str) -> RawResponse[bytes]:
-        """Get a result file: see `AsyncTranscriptions.download`."""
-        answer = await self._transport.send(endpoints.download(_id(task), kind))
-        return RawResponse(answer, lambda answer: answer.body)
 
 
 @attrs.frozen
@@ -285,11 +210,11 @@ class AsyncTranscriptions:
         """
         if path is None:
             return (await self.with_raw_response.download(task, kind)).parse()
-        return await download_file(RangedFile(self._transport, endpoints.download(_id(task), kind)), path)
+        return await download_file(RangedFile(self._transport, endpoints.download(id_of(task), kind)), path)
 
     def stream_download(self, task: TaskOrId, kind: str) -> AbstractAsyncContextManager[StreamedResponse]:
         """Get a result file as a stream: `async with ... as response: async for chunk in response.chunks()`."""
-        return self._transport.stream(endpoints.download(_id(task), kind))
+        return self._transport.stream(endpoints.download(id_of(task), kind))
 
     def source(self, task: TaskOrId) -> AbstractAsyncContextManager[MediaStream]:
         """Get the source media as a stream: `async with ... as stream: async for chunk in stream`.
@@ -360,39 +285,13 @@ class AsyncTranscriptions:
             TransferError: the disk refuses.
         """
         wanted = format or os.fspath(path).rpartition(".")[2].lower()
-        media = await _media(source, None, None, None)
+        media = await media_of(source)
         request = endpoints.convert_audio(wanted, extra)
         body = FormBody(media, request.fields or (), on_progress)
         return await save_stream(self._transport.stream(request, body), path)
 
     def _source_file(self, task: TaskOrId) -> RangedFile:
-        return RangedFile(self._transport, endpoints.source(_id(task)))
+        return RangedFile(self._transport, endpoints.source(id_of(task)))
 
 
 _LARGE_ANSWER = 128 * 1024
-
-
-async def _media(source: MediaSource, name: str | None, size: int | None, content_type: str | None) -> Media:
-    if isinstance(source, str) and source.startswith(("http://", "https://")):
-        raise MediaError(f"{source!r} is a URL, not a path: use from_url")
-    # In a thread: even to look at a file may take long on a slow disk.
-    return await to_thread.run_sync(lambda: media_from(source, name=name, size=size, content_type=content_type))
-
-
-def _check_size(media: Media, most: int | None) -> None:
-    if most is not None and media.size is not None and media.size > most:
-        raise MediaError(f"{media.name}: has {media.size} bytes, and the plan allows {most}")
-
-
-def _url(url: str) -> str:
-    if not url.startswith(("http://", "https://")):
-        raise MediaError(f"{url!r} is not an http or https URL")
-    return url
-
-
-def _id(task: TaskOrId) -> str:
-    return task.task_id if isinstance(task, Task) else task
-
-
-def _options(model: str | None, input_language: str | None, output_language: str | None) -> dict[str, Any]:
-    return {"model": model, "input_language": input_language, "output_language": output_language}
