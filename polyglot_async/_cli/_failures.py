@@ -32,7 +32,15 @@ class InputError(Exception):
 
 
 class IncompleteError(Exception):
-    """Some of what was asked for could not be done, and each part has been told already."""
+    """Some of what was asked for could not be done, and each part has been told already.
+
+    Attributes:
+        summary: how many ended how, for scripts.
+    """
+
+    def __init__(self, message: str, summary: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.summary = summary
 
 
 class InterruptedCommandError(Exception):
@@ -129,6 +137,8 @@ def _facts(error: BaseException) -> dict[str, Any]:
         facts = {name: getattr(error, name) for name in ("status_code", "detail", "request_id", "retry_after")}
     if isinstance(error, TaskError):
         facts = {"task_id": error.task.task_id, "status": str(error.task.status)}
+    if isinstance(error, IncompleteError):
+        facts = {"summary": error.summary}
     if isinstance(error, SubmissionUncertainError):
         facts = {"source_name": error.source_name, "candidates": [task.task_id for task in error.candidates]}
     return {name: scrubbed(value) if isinstance(value, str) else value for name, value in facts.items()}

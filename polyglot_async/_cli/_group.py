@@ -75,15 +75,46 @@ def command(name: str, *, example: str) -> Callable[[Callable[..., Any]], click.
     """Make a click command of a function whose first parameter is the `Settings`."""
 
     def decorate(function: Callable[..., Any]) -> click.Command:
-        made = click.command(name, epilog=f"\b\nExample:\n  {example}", context_settings=_CONTEXT)(
-            click.pass_obj(function)
-        )
-        shared = _shared(hidden=True)
-        shared[-1].hidden = False  # --json is for every command: it is shown with each
-        made.params.extend(shared)
+        made = click.command(name, epilog=_epilog(example), context_settings=_CONTEXT)(click.pass_obj(function))
+        made.params.extend(_shared_by_commands())
         return made
 
     return decorate
+
+
+def group(name: str, *, help: str, example: str) -> click.Group:  # noqa: A002 - click's name
+    """Make a click group for commands that belong together."""
+
+    @click.pass_context
+    def alone(ctx: click.Context) -> None:
+        _help_without_command(ctx)
+
+    made = click.Group(
+        name,
+        callback=alone,
+        help=help,
+        epilog=_epilog(example),
+        context_settings=_CONTEXT,
+        invoke_without_command=True,
+    )
+    made.params.extend(_shared_by_commands())
+    return made
+
+
+def _help_without_command(ctx: click.Context) -> None:
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(USAGE)
+
+
+def _epilog(example: str) -> str:
+    return f"\b\nExample:\n  {example}"
+
+
+def _shared_by_commands() -> list[click.Option]:
+    shared = _shared(hidden=True)
+    shared[-1].hidden = False  # --json is for every command: it is shown with each
+    return shared
 
 
 @click.group(
@@ -97,6 +128,4 @@ def command(name: str, *, example: str) -> Callable[[Callable[..., Any]], click.
 @click.pass_context
 def polyglot(ctx: click.Context) -> None:
     """Transcribe audio and video with Polyglot Voice."""
-    if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help(), err=True)
-        ctx.exit(USAGE)
+    _help_without_command(ctx)

@@ -56,7 +56,7 @@ class Live:
         return Group(
             _counted(counts(latest, self._total)),
             self._overall(latest),
-            *_upload_rows(latest.uploading[:_SHOWN_UPLOADS]),
+            *_upload_rows(latest.uploading),
         )
 
     def show(self, progress: BatchProgress) -> None:
@@ -136,7 +136,9 @@ def _upload_rows(uploads: tuple[Upload, ...]) -> Iterator[RenderableType]:
     rows.add_column(no_wrap=True)
     rows.add_column(ratio=1)
     rows.add_column(no_wrap=True, justify="right")
-    for upload in uploads:
+    for upload in uploads[:_SHOWN_UPLOADS]:
         size = f"{decimal(upload.sent)} of {decimal(upload.total)}" if upload.total else decimal(upload.sent)
         rows.add_row(Text(short(upload.name)), ProgressBar(total=upload.total, completed=upload.sent), Text(size))
     yield rows
+    if len(uploads) > _SHOWN_UPLOADS:
+        yield Text(f"and {len(uploads) - _SHOWN_UPLOADS} more", style="dim")

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import httpx
@@ -63,15 +63,13 @@ class Outbound:
         """Stream a media URL to `target`; its size and SHA-256. ApiError if it is not usable or too large."""
         digest, size = hashlib.sha256(), 0
         async with self._open(url) as (_, response):
-            file = await asyncio.to_thread(target.open, "wb")
-            try:
-                async for piece in response.aiter_bytes(_SLICE):
-                    size += len(piece)
-                    if max_bytes is not None and size > max_bytes:
-                        raise ApiError(413, f"The file is too large: the plan allows {max_bytes} bytes.")
-                    await asyncio.to_thread(_append, file, digest, piece)
-            finally:
-                file.close()
+            # Opened anew for each piece: a file that is opened in a thread is nobody's when the wait is cancelled.
+            await asyncio.to_thread(target.write_bytes, b"")
+            async for piece in response.aiter_bytes(_SLICE):
+                size += len(piece)
+                if max_bytes is not None and size > max_bytes:
+                    raise ApiError(413, f"The file is too large: the plan allows {max_bytes} bytes.")
+                await asyncio.to_thread(_append, target, digest, piece)
         return size, digest.hexdigest()
 
     @asynccontextmanager
@@ -85,9 +83,10 @@ class Outbound:
             raise ApiError(400, f"The URL cannot be reached: {type(problem).__name__}.") from problem
 
 
-def _append(file: BinaryIO, digest: hashlib._Hash, piece: bytes) -> None:
+def _append(target: Path, digest: hashlib._Hash, piece: bytes) -> None:
     digest.update(piece)
-    file.write(piece)
+    with target.open("ab") as file:
+        file.write(piece)
 
 
 def _check_syntax(url: str) -> None:

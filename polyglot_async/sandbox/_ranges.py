@@ -47,11 +47,12 @@ class Span:
 def parse_range(header: str | None, size: int) -> Span | None:
     """The span that a Range header asks for, None if it is to be ignored; UnsatisfiableError for a 416.
 
-    Another unit than bytes, and several ranges at once, are ignored, which RFC 9110 section 14.2 allows; what is no
-    range at all is refused, which it allows too and nginx does.
+    Another unit than bytes, several ranges at once, an empty list of ranges, and a range that begins an empty file
+    are ignored, which RFC 9110 section 14.2 allows; what is no range at all is refused, which it allows too. nginx does
+    the same, except that it answers several ranges with several parts.
     """
-    unit, equals, specifier = (header or "").strip().partition("=")
-    if unit.lower() != "bytes" or not equals or "," in specifier:
+    unit, _, specifier = (header or "").strip().partition("=")
+    if unit.lower() != "bytes" or not specifier or "," in specifier:
         return None
     match = _SINGLE.fullmatch(specifier)
     if match is None or not any(match.groups()) or max(map(len, match.groups())) > _MAX_DIGITS:
@@ -61,6 +62,8 @@ def parse_range(header: str | None, size: int) -> Span | None:
         span = Span(int(first), min(int(last) + 1, size) if last else size)
     else:
         span = Span(max(0, size - int(last)), size)
+    if span.start == size == 0:
+        return None
     if span.start >= size or (first and last and int(last) < int(first)):
         raise UnsatisfiableError
     return span

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from polyglot_async._cli import main
 from polyglot_async.sandbox import Sandbox, ScriptedEngine
 
 LAUNCH = [sys.executable, "-W", "error", "-c", "import sys; from polyglot_async._cli import main; sys.exit(main())"]
-RECORDING = Path(__file__).parents[2] / "polyglot_async/_cli/data/austen-0880.wav"
+RECORDING = Path(__file__).parents[2] / "polyglot_async/_cli/data/austen-0890.wav"
 
 
 @dataclass
@@ -116,3 +117,28 @@ def completed(sandbox, media, environment):
     while sandbox.task(task_id)["status"] != "completed" and time.monotonic() < deadline:
         time.sleep(0.01)
     return task_id
+
+
+@pytest.fixture
+def on_a_terminal(process):
+    """Run `polyglot` on a pseudo-terminal, as a person does; give the exit code and all that came."""
+
+    def run(*arguments: object, env: dict[str, str] | None = None) -> tuple[int, str]:
+        leader, follower = pty.openpty()
+        running = process(
+            *arguments, stdin=follower, stdout=follower, stderr=follower, env={"TERM": "xterm", **(env or {})}
+        )
+        os.close(follower)
+        shown = b""
+        while True:
+            try:
+                part = os.read(leader, 65536)
+            except OSError:  # Linux's word for the other end being closed
+                break
+            if not part:
+                break
+            shown += part
+        os.close(leader)
+        return running.wait(20), shown.decode()
+
+    return run

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from polyglot_async._cli._failures import InputError
-from polyglot_async._cli._naming import check_bases, parse_formats, plan_bases
+from polyglot_async._cli._naming import files_there, make_folders, parse_formats, plan_bases, refuse_files
 from polyglot_async._cli._sources import Source
 
 SUFFIXES = ("srt", "txt")
@@ -61,18 +61,22 @@ def test_a_url_is_named_by_the_last_part_of_its_path():
 
 def test_files_that_are_there_are_not_replaced_unasked(tmp_path):
     (tmp_path / "talk.srt").write_text("corrected by hand")
-    bases = plan_bases([file(str(tmp_path / "talk.mp3"))], None, SUFFIXES)
-    with pytest.raises(InputError, match="exists already"):
-        check_bases(bases, SUFFIXES, overwrite=False)
-    check_bases(bases, SUFFIXES, overwrite=True)
+    talk = file(str(tmp_path / "talk.mp3"))
+    there = files_there(plan_bases([talk, file(str(tmp_path / "b.mp3"))], None, SUFFIXES), SUFFIXES)
+    assert there == {talk: [tmp_path / "talk.srt"]}
+    with pytest.raises(InputError, match=r"talk\.srt: exists already"):
+        refuse_files(there[talk])
+    with pytest.raises(InputError, match="a and 1 more: exists already"):
+        refuse_files([Path("a"), Path("b")])
+    refuse_files([])
 
 
 def test_an_out_folder_is_made_and_a_file_in_its_place_refused(tmp_path):
-    check_bases(plan_bases([file("x.mp3")], tmp_path / "a/b", SUFFIXES), SUFFIXES, overwrite=False)
+    make_folders(plan_bases([file("x.mp3")], tmp_path / "a/b", SUFFIXES))
     assert (tmp_path / "a/b").is_dir()
     (tmp_path / "f").touch()
     with pytest.raises(InputError, match="cannot be made a folder"):
-        check_bases(plan_bases([file("x.mp3")], tmp_path / "f", SUFFIXES), SUFFIXES, overwrite=False)
+        make_folders(plan_bases([file("x.mp3")], tmp_path / "f", SUFFIXES))
 
 
 def test_formats_are_read_tolerantly_and_each_once():

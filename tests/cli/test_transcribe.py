@@ -35,7 +35,8 @@ def test_one_failure_stops_nothing_else(polyglot, environment, media):
     failed, error = ended.err.splitlines()
     assert failed.startswith("failed bad.wav: task ")
     assert failed.endswith("no speech in it")
-    assert error == "error: 1 of 3 failed"
+    assert error.startswith("error: 1 of 3 failed: 2 done; 1 failed; ")
+    assert error.endswith(" requests today")
 
 
 def test_with_json_each_source_is_a_document(polyglot, environment, media):
@@ -46,7 +47,9 @@ def test_with_json_each_source_is_a_document(polyglot, environment, media):
     assert records["good.wav"]["error"] is None
     assert records["bad.wav"]["error"]["type"] == "TaskFailedError"
     assert records["bad.wav"]["task_id"]
-    assert json.loads(ended.err)["error"]["message"] == "1 of 2 failed"
+    error = json.loads(ended.err)["error"]
+    assert error["message"].startswith("1 of 2 failed")
+    assert (error["summary"]["done"], error["summary"]["failed"]) == (1, 1)
 
 
 def test_nothing_is_sent_if_any_file_is_missing(polyglot, environment, media, sandbox):

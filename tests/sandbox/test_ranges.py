@@ -63,7 +63,6 @@ def test_a_range_is_a_206_with_exactly_its_bytes(source, asked, start, end):
         "bytes=-0",
         "bytes=5-4",
         "bytes=x-y",
-        "bytes=",
         "bytes=-",
         "bytes=1-2-3",
         "bytes=²-",
@@ -76,7 +75,7 @@ def test_what_cannot_be_satisfied_is_a_416_that_tells_the_size(source, asked):
     assert answer.headers["content-range"] == f"bytes */{SIZE}"
 
 
-@pytest.mark.parametrize("asked", ["bytes=0-1,4-5", "lines=1-2", "nonsense", ""])
+@pytest.mark.parametrize("asked", ["bytes=0-1,4-5", "lines=1-2", "nonsense", "bytes=", ""])
 def test_what_is_no_single_range_of_bytes_is_ignored(source, asked):
     answer = source(range=asked)
     assert (answer.status_code, len(answer.content)) == (200, SIZE)

@@ -8,6 +8,7 @@ from __future__ import annotations
 NAMES = (
     "demo",
     "transcribe",
+    "journal",
     "list",
     "get",
     "result",
@@ -16,5 +17,7 @@ NAMES = (
     "convert",
     "validate-url",
     "limits",
+    "listen",
+    "webhook",
     "sandbox",
 )

@@ -74,7 +74,7 @@ def command(
     Each result is written beside its source or into --out; a translation goes into NAME.CODE.txt. One failure stops
     nothing else. With --journal, what is finished is skipped by a later run, and nothing is paid for twice. Exits with
     1 if any failed, with 2 (and nothing sent) if the input will not do. In a pipe: a line a file written, source and
-    file tab-separated; with --json one JSON document a source, and a summary at the end.
+    file tab-separated; with --json one JSON document a source.
     """
     if out == STDOUT:
         raise InputError("--out is a folder; to see one transcript, use: polyglot result ID")
@@ -178,7 +178,7 @@ class _Run:
             for note in report.notes(journal=self.wishes.journal):
                 _screen.note(note)
         if report.without_result:
-            raise IncompleteError(report.error())
+            raise IncompleteError(report.error(), report.as_json())
         if not self.settings.json and (report.skipped or (_screen.is_terminal_out() and report.total > 1)):
             _screen.note(report.counted())
 
@@ -264,7 +264,6 @@ class _Run:
                     "error": {"type": "FailedBefore", "message": before, "hint": "--retry-failed"} if before else None,
                 }
                 _screen.document(record)
-            _screen.document({"summary": self._report.as_json()})
 
     def _where_it_stood(self, *, own_server: bool) -> str:
         """Tell how far it came, and what goes on at the service: it is paid for, and can be fetched."""
