@@ -4,7 +4,7 @@ It runs as a process of its own, one blocking thread per connection, so that it 
 of the client that is measured. What it answers:
 
 - `POST` anything: reads the body (Content-Length or chunked) and answers a small JSON object, a queued task;
-- `GET /file`: the served file, whole or one `Range` (206, ETag), with `os.sendfile` in the clear;
+- `GET .../source`: the served file, whole or one `Range` (206, ETag), with `os.sendfile` in the clear;
 - `GET` anything else: the same small JSON object.
 
 Its ceiling is whatever `curl` reaches against it: `python -m benchmarks._sink` prints an address to try.
@@ -17,6 +17,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import socket
 import ssl
 import subprocess
@@ -35,7 +36,19 @@ SLICE = 1 << 20
 PACED_SLICE = 1 << 16
 HEAD_END = b"\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
-TASK = json.dumps({"task_id": "00000000-0000-4000-8000-000000000000", "status": "queued"}).encode()
+TASK = json.dumps(
+    {
+        "task_id": "00000000-0000-4000-8000-000000000000",
+        "status": "queued",
+        "model": "fast",
+        "input_language": "en",
+        "output_language": None,
+        "audio_duration_seconds": 3600.5,
+        "created_at": "2025-01-01T12:00:00Z",
+        "file_name": "source.mp3",
+        "text": "what the SDK of OpenAI looks for",
+    }
+).encode()
 
 
 @dataclass(frozen=True)
@@ -64,7 +77,7 @@ class Connection:
                 if head.method == "POST":
                     self._swallow(head.headers)
                     self._answer_json()
-                elif head.path == "/file" and self._file is not None:
+                elif head.path.endswith("/source") and self._file is not None:
                     self._answer_file(head.headers.get("range"))
                 else:
                     self._answer_json()
@@ -144,6 +157,14 @@ class Connection:
         return len(data)
 
 
+def make_file(path: Path, mebibytes: int) -> None:
+    """Fill a file with what no disk and no TLS can compress."""
+    block = os.urandom(1 << 20)
+    with path.open("wb") as file:
+        for _ in range(mebibytes):
+            file.write(block)
+
+
 def make_certificate(folder: Path) -> tuple[Path, Path]:
     """A self-signed certificate for 127.0.0.1 and localhost, by the `openssl` binary: (certificate, key)."""
     certificate, key = folder / "certificate.pem", folder / "key.pem"
@@ -183,27 +204,26 @@ def main() -> None:
             threading.Thread(target=_serve_one, args=args, daemon=True).start()
 
 
-@dataclass(frozen=True)
-class Sink:
-    """A running sink: its base URL, and the file of the certificate to trust when it speaks TLS."""
-
-    url: str
-    ca: str | None
-
-
 @contextlib.contextmanager
-def running_sink(*, tls: bool = False, file: Path | None = None, cap: float = 0) -> Iterator[Sink]:
-    """Start the sink as a process of its own, and stop it at the end. `cap` is bytes/s and connection."""
+def running_sink(*, tls: bool = False, file: Path | None = None, cap: float = 0) -> Iterator[str]:
+    """Start the sink as a process of its own, give its base URL, and stop it at the end. `cap` is bytes/s a connection.
+
+    Over TLS, this process and those that it starts trust the sink's certificate, by the variables that curl, OpenSSL,
+    httpx and requests heed.
+    """
     argv = [sys.executable, str(Path(__file__).resolve()), "--cap", str(cap)]
     argv += ["--tls"] if tls else []
     argv += ["--file", str(file)] if file else []
     with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
-            yield Sink(**json.loads(process.stdout.readline()))
+            told = json.loads(process.stdout.readline())
+            if told["ca"]:
+                os.environ.update(dict.fromkeys(("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"), told["ca"]))
+            yield told["url"]
         finally:
-            # SIGINT, not SIGTERM: the temporary folder of the certificate is then removed.
-            process.send_signal(2)
+            # Not SIGTERM: the temporary folder of the certificate is then removed.
+            process.send_signal(signal.SIGINT)
             process.wait()
 
 

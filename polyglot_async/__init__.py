@@ -16,98 +16,64 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from . import subtitles as subtitles
-    from ._client import AsyncPolyglot as AsyncPolyglot
-    from ._errors import ApiConnectionError as ApiConnectionError
-    from ._errors import ApiStatusError as ApiStatusError
-    from ._errors import ApiTimeoutError as ApiTimeoutError
-    from ._errors import AuthenticationError as AuthenticationError
-    from ._errors import BadRequestError as BadRequestError
-    from ._errors import ConfigurationError as ConfigurationError
-    from ._errors import JournalError as JournalError
-    from ._errors import MediaError as MediaError
-    from ._errors import NotFoundError as NotFoundError
-    from ._errors import PermissionDeniedError as PermissionDeniedError
-    from ._errors import PolyglotError as PolyglotError
-    from ._errors import QuotaExhaustedError as QuotaExhaustedError
-    from ._errors import RangeError as RangeError
-    from ._errors import RateLimitError as RateLimitError
-    from ._errors import ResponseDecodeError as ResponseDecodeError
-    from ._errors import ServerError as ServerError
-    from ._errors import SourceChangedError as SourceChangedError
-    from ._errors import SubmissionUncertainError as SubmissionUncertainError
-    from ._errors import TaskCancelledError as TaskCancelledError
-    from ._errors import TaskError as TaskError
-    from ._errors import TaskFailedError as TaskFailedError
-    from ._errors import TransferError as TransferError
-    from ._errors import WaitTimeoutError as WaitTimeoutError
-    from ._errors import WebhookVerificationError as WebhookVerificationError
-    from ._models import Limits as Limits
-    from ._models import Segment as Segment
-    from ._models import Task as Task
-    from ._models import TaskPage as TaskPage
-    from ._models import TaskStatus as TaskStatus
-    from ._models import Transcript as Transcript
-    from ._models import UrlValidation as UrlValidation
-    from ._models import WebhookEvent as WebhookEvent
-    from ._protocol.messages import RawResponse as RawResponse
-    from ._sync.client import Polyglot as Polyglot
-
-_ROOMS = {
-    "_client": ("AsyncPolyglot",),
-    "_errors": (
-        "ApiConnectionError",
-        "ApiStatusError",
-        "ApiTimeoutError",
-        "AuthenticationError",
-        "BadRequestError",
-        "ConfigurationError",
-        "JournalError",
-        "MediaError",
-        "NotFoundError",
-        "PermissionDeniedError",
-        "PolyglotError",
-        "QuotaExhaustedError",
-        "RangeError",
-        "RateLimitError",
-        "ResponseDecodeError",
-        "ServerError",
-        "SourceChangedError",
-        "SubmissionUncertainError",
-        "TaskCancelledError",
-        "TaskError",
-        "TaskFailedError",
-        "TransferError",
-        "WaitTimeoutError",
-        "WebhookVerificationError",
-    ),
-    "_models": (
-        "Limits",
-        "Segment",
-        "Task",
-        "TaskPage",
-        "TaskStatus",
-        "Transcript",
-        "UrlValidation",
-        "WebhookEvent",
-    ),
-    "_protocol.messages": ("RawResponse",),
-    "_sync.client": ("Polyglot",),
-}
-_HOME = {name: room for room, names in _ROOMS.items() for name in names}
+    from . import subtitles, webhooks
+    from ._client import AsyncPolyglot
+    from ._errors import (
+        ApiConnectionError,
+        ApiStatusError,
+        ApiTimeoutError,
+        AuthenticationError,
+        BadRequestError,
+        ConfigurationError,
+        JournalError,
+        MediaError,
+        NotFoundError,
+        PermissionDeniedError,
+        PolyglotError,
+        QuotaExhaustedError,
+        RangeError,
+        RateLimitError,
+        ResponseDecodeError,
+        ServerError,
+        SourceChangedError,
+        SubmissionUncertainError,
+        TaskCancelledError,
+        TaskError,
+        TaskFailedError,
+        TransferError,
+        WaitTimeoutError,
+        WebhookVerificationError,
+    )
+    from ._io.media import MediaSource
+    from ._models import Limits, Segment, Task, TaskPage, TaskStatus, Transcript, UrlValidation, WebhookEvent
+    from ._protocol.messages import RawResponse
+    from ._sync.client import Polyglot
+    from ._sync.transcriptions import Transcriptions
+    from ._workflows.batch import BatchStream
+    from ._workflows.listing import TaskList
+    from ._workflows.outcomes import BatchProgress, Outcome, Upload
+    from ._workflows.raw_transcriptions import RawTranscriptions
+    from ._workflows.remote_media import MediaStream, RemoteMedia
+    from ._workflows.transcriptions import AsyncTranscriptions
 
 __all__ = [
     "ApiConnectionError",
     "ApiStatusError",
     "ApiTimeoutError",
     "AsyncPolyglot",
+    "AsyncTranscriptions",
     "AuthenticationError",
     "BadRequestError",
+    "BatchProgress",
+    "BatchStream",
     "ConfigurationError",
     "JournalError",
     "Limits",
     "MediaError",
+    "MediaSource",
+    "MediaStream",
     "NotFoundError",
+    "Outcome",
     "PermissionDeniedError",
     "Polyglot",
     "PolyglotError",
@@ -115,6 +81,8 @@ __all__ = [
     "RangeError",
     "RateLimitError",
     "RawResponse",
+    "RawTranscriptions",
+    "RemoteMedia",
     "ResponseDecodeError",
     "Segment",
     "ServerError",
@@ -124,29 +92,58 @@ __all__ = [
     "TaskCancelledError",
     "TaskError",
     "TaskFailedError",
+    "TaskList",
     "TaskPage",
     "TaskStatus",
     "Transcript",
+    "Transcriptions",
     "TransferError",
+    "Upload",
     "UrlValidation",
     "WaitTimeoutError",
     "WebhookEvent",
     "WebhookVerificationError",
     "__version__",
     "subtitles",
+    "webhooks",
 ]
+
+_MODULES = ("subtitles", "webhooks")
+_ROOMS = {name: "_errors" for name in __all__ if name.endswith("Error")} | {
+    "AsyncPolyglot": "_client",
+    "AsyncTranscriptions": "_workflows.transcriptions",
+    "BatchProgress": "_workflows.outcomes",
+    "BatchStream": "_workflows.batch",
+    "Limits": "_models",
+    "MediaSource": "_io.media",
+    "MediaStream": "_workflows.remote_media",
+    "Outcome": "_workflows.outcomes",
+    "Polyglot": "_sync.client",
+    "RawResponse": "_protocol.messages",
+    "RawTranscriptions": "_workflows.raw_transcriptions",
+    "RemoteMedia": "_workflows.remote_media",
+    "Segment": "_models",
+    "Task": "_models",
+    "TaskList": "_workflows.listing",
+    "TaskPage": "_models",
+    "TaskStatus": "_models",
+    "Transcript": "_models",
+    "Transcriptions": "_sync.transcriptions",
+    "Upload": "_workflows.outcomes",
+    "UrlValidation": "_models",
+    "WebhookEvent": "_models",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "subtitles":
-        return importlib.import_module(".subtitles", __name__)
-    room = _HOME.get(name)
-    if room is None:
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
+    if name not in _ROOMS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{room}", __name__), name)
+    value = getattr(importlib.import_module(f".{_ROOMS[name]}", __name__), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

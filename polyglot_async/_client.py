@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -60,6 +61,10 @@ class AsyncPolyglot:
         ConfigurationError: there is no credential, or the base URL will not do.
     """
 
+    _to_close = False
+    _used = False
+    _original: AsyncPolyglot | None = None
+
     def __init__(
         self,
         api_key: ApiKey | None = None,
@@ -80,7 +85,7 @@ class AsyncPolyglot:
         base_url = checked_base_url(base_url, allow_insecure_http=allow_insecure_http)
         credential = Credential(api_key)
         self._http = http_client or httpx.AsyncClient(transport=default_transport())
-        self._owns_http = http_client is None
+        self._owns_http = self._to_close = http_client is None
         self._transport = Transport(
             http=self._http,
             base_url=base_url,
@@ -106,7 +111,12 @@ class AsyncPolyglot:
     async def aclose(self) -> None:
         """Close the connections. Calls under way fail."""
         if self._owns_http:
+            self._to_close = False
             await self._http.aclose()
+
+    def __del__(self) -> None:
+        if self._to_close and self._used:
+            warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
 
     def with_options(
         self, *, timeout: float | EllipsisType | None = ..., max_retries: int | EllipsisType = ...
@@ -121,7 +131,8 @@ class AsyncPolyglot:
             name: value for name, value in (("timeout", timeout), ("max_retries", max_retries)) if value is not ...
         }
         view = copy.copy(self)
-        view._owns_http = False  # noqa: SLF001 - a view of our own kind; the original closes the connections
+        view._owns_http = view._to_close = False  # noqa: SLF001 - a view of our own kind
+        view._original = self._original or self  # noqa: SLF001 - it closes the connections, so it has to live as long
         view._transport = attrs.evolve(self._transport, **changes)  # noqa: SLF001
         _check_options(view._transport.timeout, view._transport.max_retries)  # noqa: SLF001
         return view
@@ -129,6 +140,7 @@ class AsyncPolyglot:
     @property
     def transcriptions(self) -> AsyncTranscriptions:
         """The calls of the API."""
+        self._use()
         return AsyncTranscriptions(self._transport, self._submissions, self._watcher)
 
     async def limits(self) -> Limits:
@@ -136,7 +148,11 @@ class AsyncPolyglot:
 
         What could not be read is named in `not_understood` and logged as a warning.
         """
+        self._use()
         return await fetch_limits(self._transport)
+
+    def _use(self) -> None:
+        (self._original or self)._used = True  # noqa: SLF001 - a client of our own kind
 
     async def transcribe(
         self,

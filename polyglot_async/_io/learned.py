@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
-FEWEST_REQUESTS = 5
+FEWEST_REQUESTS = 20
 """A service that allows fewer in a window is kept to by pauses: a refusal of the first request teaches no number."""
 LONGEST_PATIENCE = 8
 _LEAST_SHARE = 0.25
@@ -45,14 +45,26 @@ class _Lesson:
         """Take a lesson."""
         if now - self._taken >= window:
             self._raise_at = now + self._patience * window
-            self._patience = min(LONGEST_PATIENCE, 2 * self._patience)
+            # The same lesson again is tried again later; another one starts anew.
+            again = self.most is not None and to >= self.most - self._step
+            self._patience = min(LONGEST_PATIENCE, 2 * self._patience) if again else 1
         self.most = to
         self._step = max(1.0, 0.1 * to)
         self._taken = now
 
-    def is_older_than(self, window: float, now: float) -> bool:
-        """Whether the last lesson is of another window: one storm is one lesson."""
-        return now - self._taken >= window
+    def refuse(self, seen: int, known: int | None, now: float, window: float, *, fewest: int) -> None:
+        """Learn that `seen` in a window were allowed, but never less than a quarter of what is known.
+
+        A refusal after only a few tells of others on the account, or of a service in trouble, more than of the limit.
+        """
+        if now - self._taken < window:  # one storm is one lesson
+            return
+        before = self.applied_to(known)
+        least = max(1.0, _LEAST_SHARE * known) if known is not None else fewest
+        if before is not None:
+            self.lower(min(float(before), max(seen, least)), now, window)
+        elif seen:
+            self.lower(float(max(seen, least)), now, window)
 
     def relax(self, known: int | None, now: float, window: float) -> None:
         """Trust a little more, if it has been quiet for long enough."""
@@ -105,10 +117,11 @@ class Learned:
             self._slots.lower(max(1, store.slots_held), now, window)
             self._starts_paused_until = max(self._starts_paused_until, until)
         elif starts_work and "upload" in (error.detail or "").lower():
-            _take_rate(self._uploads, store.recent_uploads, 1, known.uploads_per_window, now, window)
+            self._uploads.refuse(store.recent_uploads, known.uploads_per_window, now, window, fewest=1)
             self._starts_paused_until = max(self._starts_paused_until, until)
         else:
-            _take_rate(self._requests, store.recent_requests, FEWEST_REQUESTS, known.requests_per_window, now, window)
+            seen = store.recent_requests
+            self._requests.refuse(seen, known.requests_per_window, now, window, fewest=FEWEST_REQUESTS)
             self._paused_until = max(self._paused_until, until)
 
     def relax(self, known: Limits, now: float) -> None:
@@ -120,17 +133,3 @@ class Learned:
 
     def _own_pause(self) -> float:
         return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(max(0, self._in_a_row - 1), 10))
-
-
-def _take_rate(lesson: _Lesson, seen: int, fewest: int, known: int | None, now: float, window: float) -> None:
-    """Learn that `seen` in a window were allowed, but never less than a quarter of what was thought before.
-
-    A refusal after only a few tells of others on the account, or of a service in trouble, more than of the limit.
-    """
-    if not lesson.is_older_than(window, now):
-        return
-    before = lesson.applied_to(known)
-    if before is not None:
-        lesson.lower(min(float(before), max(seen, _LEAST_SHARE * before, 1.0)), now, window)
-    elif seen:
-        lesson.lower(float(max(seen, fewest)), now, window)

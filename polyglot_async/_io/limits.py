@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .._protocol.windows import Usage
 
 _LONG_WINDOWS = 10
+"""So many windows to wait for are no burst's doing."""
 
 
 @attrs.define(eq=False)
@@ -150,6 +151,7 @@ class Limiter:
         waiter = _Waiter(claim)
         place = (priority, next(self._order), waiter)
         bisect.insort(self._line, place)
+        self._changed.set()  # who leads may wait for something that this one need not wait for
         try:
             while waiter.grant is None:
                 if self._leading:

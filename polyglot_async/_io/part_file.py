@@ -86,7 +86,7 @@ class PartFile:
         """Trust no byte of an earlier run."""
         self.total, self.done, self.validator = None, (), Validator()
 
-    def write_at(self, offset: int, chunk: bytes) -> None:
+    def write_at(self, offset: int, chunk: bytes | memoryview) -> None:
         """Write a chunk at its position.
 
         Raises:

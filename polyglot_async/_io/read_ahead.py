@@ -54,7 +54,7 @@ class _Pump:
         self._room = threading.Semaphore(ready)
         self._stopped = False
         self._chunks: deque[bytes | None] = deque()
-        self._news = anyio.Event()
+        self._news: anyio.Event | None = None
         self._error: BaseException | None = None
 
     async def run(self) -> None:
@@ -72,8 +72,10 @@ class _Pump:
 
     async def __anext__(self) -> bytes:
         while not self._chunks:
-            self._news = anyio.Event()
-            await self._news.wait()
+            news = self._news = anyio.Event()
+            # Looked at again now that the event stands there: a chunk may have come in between.
+            if not self._chunks:
+                await news.wait()
         chunk = self._chunks.popleft()
         if chunk is None:
             self._chunks.append(None)
@@ -101,7 +103,11 @@ class _Pump:
 
     def _hand_over(self, chunk: bytes | None) -> None:
         self._chunks.append(chunk)
-        from_thread.run_sync(self._wake)
+        # Only where somebody waits: a call into the loop takes as long as the read did.
+        if self._news is not None:
+            from_thread.run_sync(self._wake)
 
     def _wake(self) -> None:
-        self._news.set()
+        news, self._news = self._news, None
+        if news is not None:
+            news.set()

@@ -22,8 +22,8 @@ from .tasks import unwrapped
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-SLAB_BYTES = 1 << 20
-SLABS = 6
+SLAB_BYTES = 1 << 19
+SLABS = 12
 
 
 @asynccontextmanager

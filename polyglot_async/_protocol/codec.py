@@ -122,10 +122,13 @@ def _segment(value: Any, _: Any = None) -> Segment:
     start, end, text = value["start"], value["end"], value["text"]
     if type(text) is not str:
         raise ValueError(f"{text!r:.80} is not a text")
-    if len(value) == 3:  # noqa: PLR2004 - the three above; the common case pays for nothing else
-        return Segment(_float(start), _float(end), text)
+    # The common case pays for nothing else. Of two floats the difference is finite only if both are.
+    if not (type(start) is float is type(end) and -_LARGEST_FLOAT <= start - end <= _LARGEST_FLOAT):
+        start, end = _float(start), _float(end)
+    if len(value) == 3:  # noqa: PLR2004 - the three above
+        return Segment(start, end, text)
     extra = {key: item for key, item in value.items() if key not in {"start", "end", "text"}}
-    return Segment(_float(start), _float(end), text, extra)
+    return Segment(start, end, text, extra)
 
 
 def _segments(value: Any, _: Any) -> tuple[Segment, ...]:

@@ -6,6 +6,7 @@ unfinished after `low` seconds and finished after `high`, so it took something b
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import deque
 from typing import TYPE_CHECKING
@@ -16,16 +17,32 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 REMEMBERED_TASKS = 32
-NARROW = 0.04
+NARROW = 0.02
 """A bracket no wider than this share of its upper end is as good as a measurement."""
-LOW_DECAY = 0.995
-"""Each finished task lets the lower end sink a little, so that tasks which become faster are found out."""
+LOW_DECAY = 2e-5
+"""The lower end sinks by this share, times the tasks that ended since one was last seen unfinished: tasks that become
+faster are found out, and where nothing changes it is tried out rarely."""
 GROWTH = 0.3
 """While nothing is known, the time between looks grows with the time waited by this share."""
+FIRST_STEPS = 3
+"""Meanwhile the looks after the first are at least this many floors apart."""
 STEP = 0.1
 """Past the expected end, the time between looks is this share of the expected duration."""
 SLACK = 0.05
 """How long, as a share of the expected duration, a look is put off to catch tasks that end a little later as well."""
+
+
+@attrs.frozen
+class Expectation:
+    """How long something will take.
+
+    Attributes:
+        seconds: the best guess.
+        at_most: what it is not above, as a rule.
+    """
+
+    seconds: float
+    at_most: float
 
 
 @attrs.define
@@ -34,24 +51,28 @@ class Bracket:
 
     _highs: deque[float] = attrs.field(factory=lambda: deque(maxlen=REMEMBERED_TASKS), init=False)
     _low: float = attrs.field(default=0.0, init=False)
+    _since_above: int = attrs.field(default=0, init=False)
 
     def above(self, low: float) -> None:
         """It was more than `low` once."""
-        self._low = max(self._low, low)
+        if low >= self._low:
+            self._low = low
+            self._since_above = 0
 
     def below(self, high: float) -> None:
         """It was at most `high` once."""
-        self._low *= LOW_DECAY
+        self._since_above += 1
+        self._low *= 1 - min(0.5, LOW_DECAY * self._since_above)
         self._highs.append(high)
 
-    def guess(self) -> float | None:
+    def guess(self) -> Expectation | None:
         """What it will be next; None while nothing bounds it from above."""
         if not self._highs:
             return None
         high = statistics.median(self._highs)
         low = min(self._low, high)
         # Halving a wide bracket finds the true number in a few steps; a narrow one stays as it is.
-        return high if high - low <= NARROW * high else (low + high) / 2
+        return Expectation(high if high - low <= NARROW * high else (low + high) / 2, high)
 
 
 @attrs.define
@@ -73,10 +94,11 @@ class Durations:
         if audio_seconds:
             self._per_audio_second.below(after / audio_seconds)
 
-    def expected(self, audio_seconds: float | None = None) -> float | None:
-        """Seconds that a task will take; None while no task has ended."""
-        rate = self._per_audio_second.guess() if audio_seconds else None
-        return rate * audio_seconds if rate is not None and audio_seconds else self._plain.guess()
+    def expected(self, audio_seconds: float | None = None) -> Expectation | None:
+        """Tell how long a task will take; None while no task has ended."""
+        if audio_seconds and (rate := self._per_audio_second.guess()) is not None:
+            return Expectation(rate.seconds * audio_seconds, rate.at_most * audio_seconds)
+        return self._plain.guess()
 
 
 @attrs.frozen
@@ -86,20 +108,25 @@ class Pace:
     floor: float = 0.5
     ceiling: float = 30.0
 
-    def next_look(self, started: float, looked: float | None, now: float, expected: float | None) -> float:
+    def next_look(self, started: float, looked: float | None, now: float, expected: Expectation | None) -> float:
         """When to look at a task next that was started at `started` and last seen unfinished at `looked`."""
-        waited = now - started
+        last = looked if looked is not None else started
         if expected is None:
-            step = GROWTH * waited
-        elif looked is None or looked < started + expected:
-            return max(started + expected, (looked or started) + self.floor)
+            # What is over at once is seen at once; what is not is in no hurry.
+            step = self.floor if looked is None else max(FIRST_STEPS * self.floor, GROWTH * (now - started))
         else:
+            for due in (started + expected.seconds, started + expected.at_most):
+                if last < due:
+                    return max(due, last + self.floor)
             # The later it is, the less the expectation says.
-            step = max(STEP * expected, GROWTH * (waited - expected))
-        return (looked if looked is not None else started) + min(self.ceiling, max(self.floor, step))
+            step = max(STEP * expected.seconds, GROWTH * (now - started - expected.seconds))
+        return last + min(self.ceiling, max(self.floor, step))
 
 
 def joint_look(looks: Iterable[float], slack: float) -> float:
-    """One look for several tasks: when the first is due, put off by at most `slack` to catch those due right after."""
+    """One look for several tasks: when the first is due, put off by at most `slack` to catch those due right after.
+
+    Without tasks it is never.
+    """
     dues = sorted(looks)
-    return max(due for due in dues if due <= dues[0] + slack)
+    return max((due for due in dues if due <= dues[0] + slack), default=math.inf)

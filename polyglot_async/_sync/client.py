@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from .._client import AsyncPolyglot
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
     from .._io.form_body import OnProgress
     from .._io.media import MediaSource
     from .._models import Limits, Transcript
-    from ..webhooks import WebhookReceiver
     from .._workflows.batch import OnBatchProgress, OnUncertain, Sources
+    from ..webhooks import WebhookReceiver
 
 
 class Polyglot:
@@ -33,8 +32,9 @@ class Polyglot:
     which starts with the first call; it may be used from several threads, and from a thread that runs a loop, such as
     a notebook's. Ctrl-C cancels the call under way and closes its connection. After `os.fork` make a new client.
 
-    The parameters and errors are those of `AsyncPolyglot`. A callback for the progress of a call is called in the thread
-    that made the call.
+    The parameters and errors are those of `AsyncPolyglot`. A callback for the progress of a call is called in the
+    thread that made the call. An `http_client` of your own is closed with this client, whose loop its connections are
+    bound to.
     """
 
     def __init__(
@@ -59,7 +59,8 @@ class Polyglot:
             on_quota=on_quota,
             allow_insecure_http=allow_insecure_http,
         )
-        self._portal = Portal()
+        self._client._to_close = False  # noqa: SLF001 - the portal closes it, and warns if nobody closes the portal
+        self._portal = Portal(repr(self), self._client._http.aclose)  # noqa: SLF001 - see the class's last words
         self._is_original = True
 
     def __repr__(self) -> str:
@@ -74,15 +75,9 @@ class Polyglot:
         self.close()
 
     def close(self) -> None:
-        """Close the connections and stop the loop's thread; calls under way in other threads are cancelled."""
-        if self._portal.is_running:
-            self._portal.call(self._client.aclose)
+        """Close the connections. Calls under way fail."""
+        if self._is_original:
             self._portal.close()
-
-    def __del__(self) -> None:
-        portal = getattr(self, "_portal", None)
-        if portal is not None and portal.is_running and self._is_original:
-            warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
 
     def with_options(
         self, *, timeout: float | EllipsisType | None = ..., max_retries: int | EllipsisType = ...
@@ -104,7 +99,7 @@ class Polyglot:
         return Transcriptions(self._client.transcriptions, self._portal)
 
     def limits(self) -> Limits:
-        """Get the account's live limits: see `AsyncPolyglot.limits`."""
+        """Get the account's live limits (A10, A16)."""
         return self._portal.call(self._client.limits)
 
     def transcribe(
@@ -118,7 +113,7 @@ class Polyglot:
         on_progress: OnProgress | None = None,
         extra: Mapping[str, Any] | None = None,
     ) -> Transcript:
-        """Upload media (or name a URL), wait until it is done, and return the transcript: see `AsyncPolyglot`."""
+        """Upload media (or name a URL), wait until it is done, and return the transcript."""
         return self._portal.call(
             self._client.transcribe,
             source,

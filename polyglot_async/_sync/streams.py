@@ -6,17 +6,19 @@ import io
 import os
 from typing import TYPE_CHECKING, Any, Self
 
+from .._workflows.outcomes import BatchProgress
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+    from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
     from .._io.transport import StreamedResponse
     from .._models import Task, TaskPage
-    from .._portal import Portal
+    from .._portal import Held, Portal
     from .._workflows.batch import BatchStream
     from .._workflows.listing import TaskList
-    from .._workflows.outcomes import BatchProgress, Outcome
+    from .._workflows.outcomes import Outcome
     from .._workflows.remote_media import MediaStream, RemoteMedia
 
 
@@ -49,6 +51,11 @@ class SyncStreamedResponse:
         self._response = response
         self._portal = portal
 
+    @property
+    def url(self) -> str:
+        """The URL that answered, without query."""
+        return self._response.url
+
     def chunks(self) -> Iterator[bytes]:
         """Iterate over the body as it arrives, undecoded."""
         return self._portal.iterate(self._response.chunks())
@@ -76,7 +83,7 @@ class SyncRemoteMedia(io.RawIOBase):
     """The source media as a binary file of the standard library: what takes a file object can read it.
 
     Only what is read is fetched, in blocks of 256 KiB; the last 8 MiB are kept. Wrap it in `io.BufferedReader` for many
-    small reads.
+    small reads. After `close()`, or the end of its `with`, reading raises ValueError as with any file.
     """
 
     def __init__(self, media: RemoteMedia, portal: Portal) -> None:
@@ -94,20 +101,31 @@ class SyncRemoteMedia(io.RawIOBase):
         """MIME type, or None where the service does not tell."""
         return self._media.content_type
 
+    @property
+    def fetched(self) -> int:
+        """Bytes that have come over the network so far."""
+        return self._media.fetched
+
     def read_at(self, offset: int, size: int) -> bytes:
         """Read `size` bytes from `offset`; fewer at the end of the file, none beyond it."""
+        self._check_open()
         return self._portal.call(self._media.read_at, offset, size)
+
+    def read(self, size: int = -1) -> bytes:
+        """Read `size` bytes from the position, or all to the end; the position moves on."""
+        self._check_open()
+        return self._portal.call(self._media.read, size)
+
+    def readall(self) -> bytes:
+        """Read all from the position to the end."""
+        return self.read()
 
     def readinto(self, buffer: Any) -> int:
         """Read into a buffer from the position on; the position moves on."""
         view = memoryview(buffer).cast("B")
-        chunk = self._portal.call(self._media.read, len(view))
+        chunk = self.read(len(view))
         view[: len(chunk)] = chunk
         return len(chunk)
-
-    def readall(self) -> bytes:
-        """Read all from the position to the end."""
-        return self._portal.call(self._media.read, -1)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move the position, as `io.IOBase.seek` does; no request is made. Returns the position."""
@@ -125,22 +143,28 @@ class SyncRemoteMedia(io.RawIOBase):
         """Always."""
         return True
 
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ValueError("the media is closed")
+
 
 class SyncBatch:
-    """A batch: `for outcome in client.batch(paths)`, or `with client.batch(paths) as outcomes:` to hold it.
+    """The outcomes of a batch as they complete: `for outcome in client.batch(paths)`.
 
-    Iterating without `with` opens it, and closes it at the end or when the loop is left.
+    Iterating opens it, and closes it at the end or when the loop is left. `with client.batch(paths) as outcomes:` holds
+    it open.
     """
 
     def __init__(self, manager: AbstractAsyncContextManager[BatchStream], portal: Portal) -> None:
         self._manager = manager
         self._portal = portal
-        self._held: AbstractContextManager[BatchStream] | None = None
+        self._held: Held[BatchStream] | None = None
         self._stream: BatchStream | None = None
 
     def __enter__(self) -> Self:
-        self._held = self._portal.enter(self._manager)
-        self._stream = self._held.__enter__()
+        held = self._portal.enter(self._manager)
+        self._stream = held.__enter__()
+        self._held = held
         return self
 
     def __exit__(
@@ -151,19 +175,25 @@ class SyncBatch:
             held.__exit__(exc_type, exc, traceback)
 
     def __iter__(self) -> Iterator[Outcome]:
-        if self._held is not None and self._stream is not None:
+        if self._stream is None:
+            with self:
+                yield from self
+        elif self._held is not None:
             yield from self._portal.iterate(self._stream)
-            return
-        with self:
-            assert self._stream is not None  # noqa: S101 - for the type checkers: it was just opened
-            yield from self._portal.iterate(self._stream)
+            # Not by the caller's `with`: what ended the batch is to end the loop over it, and not what follows.
+            self.__exit__(None, None, None)
 
     @property
-    def progress(self) -> BatchProgress | None:
-        """How far the batch has come; None before it is opened."""
-        return None if self._stream is None else self._stream.progress
+    def progress(self) -> BatchProgress:
+        """How far the batch has come."""
+        return BatchProgress() if self._stream is None else self._stream.progress
 
     @property
     def in_flight(self) -> tuple[str, ...]:
         """Names of the items whose tasks go on at the service, or may: after an early end, what was left running."""
         return () if self._stream is None else self._stream.in_flight
+
+    def acknowledge(self) -> None:
+        """Note that the last outcome has been dealt with; asking for the next one does so too."""
+        if self._stream is not None:
+            self._portal.call(self._stream.acknowledge)

@@ -80,7 +80,7 @@ class Transcriptions:
         )
 
     def validate_url(self, url: str, *, extra: Mapping[str, Any] | None = None) -> UrlValidation:
-        """Ask whether the service can use a media URL; a no is a value, not an error."""
+        """Ask whether the service can use a media URL; a no is a value, not an error (A3)."""
         return self._portal.call(self._calls.validate_url, url, extra=extra)
 
     def list(self, *, page_size: int = 100, **filters: Any) -> SyncTaskList:
@@ -126,9 +126,9 @@ class Transcriptions:
     @contextmanager
     def open_source(self, task: TaskOrId) -> Iterator[SyncRemoteMedia]:
         """Get the source media as a file one can seek in, of which only what is read is fetched."""
-        with self._portal.enter(self._calls.open_source(task)) as media:
-            with SyncRemoteMedia(media, self._portal) as file:
-                yield file
+        portal = self._portal
+        with portal.enter(self._calls.open_source(task)) as media, SyncRemoteMedia(media, portal) as file:
+            yield file
 
     def download_source(
         self,
@@ -178,7 +178,7 @@ class SyncRawTranscriptions:
         on_progress: OnProgress | None = None,
         extra: Mapping[str, Any] | None = None,
     ) -> RawResponse[Task]:
-        """Upload media and start a task."""
+        """Upload media and start a task: see `Transcriptions.upload`."""
         return self._portal.call(
             self._calls.upload,
             source,
@@ -201,7 +201,7 @@ class SyncRawTranscriptions:
         output_language: str | None = None,
         extra: Mapping[str, Any] | None = None,
     ) -> RawResponse[Task]:
-        """Start a task from a media URL."""
+        """Start a task from a media URL: see `Transcriptions.from_url`."""
         return self._portal.call(
             self._calls.from_url,
             url,
@@ -212,23 +212,23 @@ class SyncRawTranscriptions:
         )
 
     def validate_url(self, url: str, *, extra: Mapping[str, Any] | None = None) -> RawResponse[UrlValidation]:
-        """Ask whether the service can use a media URL."""
+        """Ask whether the service can use a media URL: see `Transcriptions.validate_url`."""
         return self._portal.call(self._calls.validate_url, url, extra=extra)
 
     def list(
         self, *, page_size: int | None = 100, offset: int = 0, cursor: str | None = None, **filters: Any
     ) -> RawResponse[TaskPage]:
-        """Get one page of the list of tasks."""
+        """Get one page of the list of tasks: see `Transcriptions.list`."""
         return self._portal.call(self._calls.list, page_size=page_size, offset=offset, cursor=cursor, **filters)
 
     def get(self, task: TaskOrId) -> RawResponse[Task]:
-        """Get one task."""
+        """Get one task: see `Transcriptions.get`."""
         return self._portal.call(self._calls.get, task)
 
     def result(self, task: TaskOrId) -> RawResponse[Transcript]:
-        """Get a task's transcript."""
+        """Get a task's transcript: see `Transcriptions.result`."""
         return self._portal.call(self._calls.result, task)
 
     def download(self, task: TaskOrId, kind: str) -> RawResponse[bytes]:
-        """Get a result file."""
+        """Get a result file: see `Transcriptions.download`."""
         return self._portal.call(self._calls.download, task, kind)

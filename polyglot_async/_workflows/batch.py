@@ -7,6 +7,7 @@ outcome over. An item is done when its outcome has been taken, so that what a cr
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ import anyio
 import attrs
 from anyio import to_thread
 
-from .._errors import AuthenticationError, PolyglotError
+from .._errors import AuthenticationError, PolyglotError, QuotaExhaustedError
 from .._io.tasks import unwrapped
 from .account import fetch_limits
 from .batch_item import Submitter
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 OnUncertain: TypeAlias = Literal["park", "retry", "raise"]
 Sources: TypeAlias = "Iterable[BatchSource] | AsyncIterable[BatchSource]"
 OnBatchProgress: TypeAlias = Callable[[BatchProgress], Awaitable[None] | None]
+
+logger = logging.getLogger("polyglot_async")
 
 DEFAULT_CONCURRENCY = 4
 _END: Any = object()
@@ -118,9 +121,14 @@ async def run_batch(
 
     Leaving early stops new work, cancels uploads under way, and leaves the journal right; tasks go on at the service.
     """
-    concurrency = asked.concurrency or await _plan_concurrency(transport)
+    feed = _Feed(sources)
+    await _learn_limits(transport)
+    concurrency = asked.concurrency or transport.limiter.limits.max_concurrent_tasks or DEFAULT_CONCURRENCY
     async with AsyncExitStack() as stack:
         journal = await _open_journal(asked.journal, transport, stack) if asked.journal is not None else None
+        recovery = Recovery(transport, journal) if journal is not None else None
+        if recovery is not None:
+            await recovery.settle()
         board = Board(transport.limiter, asked.on_progress)
         run = Run(
             calls=calls,
@@ -130,7 +138,7 @@ async def run_batch(
             submitter=Submitter(
                 transport, submissions, journal, asked.options, asked.extra, asked.on_uncertain == "retry"
             ),
-            recovery=Recovery(transport, journal) if journal is not None else None,
+            recovery=recovery,
             results=asked.results,
             out=asked.out,
             on_uncertain=asked.on_uncertain,
@@ -139,7 +147,6 @@ async def run_batch(
         )
         send, receive = anyio.create_memory_object_stream[Outcome]()
         stream = BatchStream(receive, board, journal)
-        feed = _Feed(sources)
         with unwrapped():
             async with receive, anyio.create_task_group() as tasks:
                 async with send:
@@ -182,21 +189,23 @@ class _Feed:
             elif self._in_memory:
                 source = next(self._sync, _END)
             else:
-                source = await to_thread.run_sync(next, self._sync, _END)
+                # Abandoned, so that an iterator which waits for something does not hold up the end of the batch.
+                source = await to_thread.run_sync(next, self._sync, _END, abandon_on_cancel=True)
             self._ended = source is _END
             return source
 
 
-async def _plan_concurrency(transport: Transport) -> int:
-    known = transport.limiter.limits.max_concurrent_tasks
-    if known is None:
-        try:
-            known = (await fetch_limits(transport)).max_concurrent_tasks
-        except AuthenticationError:
-            raise
-        except PolyglotError:
-            known = None  # unknown limits are learned from 429
-    return known or DEFAULT_CONCURRENCY
+async def _learn_limits(transport: Transport) -> None:
+    """Ask for the limits, once for each client, unless the caller stated them."""
+    known = transport.limiter.limits
+    if transport.limiter.was_told or None not in {known.requests_per_window, known.max_concurrent_tasks}:
+        return
+    try:
+        await fetch_limits(transport)
+    except (AuthenticationError, QuotaExhaustedError):
+        raise
+    except PolyglotError as error:
+        logger.info("the account's limits are unknown, and will be learned from 429s: %s", error)
 
 
 async def _open_journal(path: str | os.PathLike[str], transport: Transport, stack: AsyncExitStack) -> Journal:
@@ -205,8 +214,6 @@ async def _open_journal(path: str | os.PathLike[str], transport: Transport, stac
     stack.push(manager)
     await transport.limiter.store.restore(await journal.usage())
 
-    async def save_usage() -> None:
-        await journal.save_usage(transport.limiter.usage)
-
-    stack.push_async_callback(save_usage)
+    journal.keep_usage(lambda: transport.limiter.usage)
+    stack.push_async_callback(journal.save_usage)
     return journal

@@ -51,6 +51,7 @@ class Item:
         media: what is sent; None for a URL.
         key: its fingerprint, where there is a journal.
         attempts: submissions made.
+        left: whether a submission left of which nobody can say that it was not accepted.
         timings: seconds spent, by stage.
     """
 
@@ -59,6 +60,7 @@ class Item:
     media: Media | None
     key: str | None = None
     attempts: int = 0
+    left: bool = False
     timings: dict[str, float] = attrs.field(factory=dict)
 
 
@@ -100,7 +102,8 @@ def _place_of(path: Path) -> Place:
         found = path.stat()
     except OSError as error:
         raise MediaError(f"{path}: cannot be read: {error.strerror or error}") from error
-    return Place(path=os.fspath(path.absolute()), size=found.st_size, modified_ns=found.st_mtime_ns)
+    text = os.fsencode(path.absolute()).decode("utf-8", "backslashreplace")  # a name need not be UTF-8
+    return Place(path=text, size=found.st_size, modified_ns=found.st_mtime_ns)
 
 
 def _text(options: Mapping[str, Any]) -> str:
@@ -117,6 +120,11 @@ class Submitter:
     options: Mapping[str, Any]
     extra: Mapping[str, Any] | None
     retry_uncertain: bool
+
+    @property
+    def wish(self) -> Mapping[str, Any]:
+        """All that is asked for beside the media: part of what makes two pieces of work the same."""
+        return {**self.options, **(self.extra or {})}
 
     async def start(self, item: Item, lease: SlotLease, on_progress: OnProgress) -> Task:
         """Start the item's task: once, or again where it certainly was not accepted.
@@ -178,10 +186,12 @@ class Submitter:
         return request, FormBody(item.media, tuple(fields), on_progress, on_start=lambda: self._note_leaving(item))
 
     async def _note_leaving(self, item: Item) -> None:
+        item.left = True
         if self.journal is not None and item.key is not None:
-            await self.journal.submitting(item.key)
+            await self.journal.submitting(item.key, item.name)
 
     async def _note_not_accepted(self, item: Item) -> None:
+        item.left = False
         if self.journal is not None and item.key is not None:
             await self.journal.not_submitted(item.key)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import re
+import time
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import attrs
@@ -17,6 +18,7 @@ from .._errors import (
     ConfigurationError,
     JournalError,
     MediaError,
+    NotFoundError,
     PolyglotError,
     QuotaExhaustedError,
     RateLimitError,
@@ -29,6 +31,7 @@ from .._models import Task, TaskStatus, Transcript
 from .batch_item import Item, Submitter, identify
 from .journal import Entry, Journal, State
 from .outcomes import BatchProgress, BatchSource, Outcome, Upload
+from .submissions import file_name_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -36,6 +39,10 @@ if TYPE_CHECKING:
     from .recovery import Recovery
     from .transcriptions import AsyncTranscriptions
 
+T = TypeVar("T")
+
+_HAS_TASK = {State.RUNNING, State.DONE, State.FAILED}
+_LONGEST_STEM = 150  # bytes: the task's id, the suffix and those of an unfinished download must fit behind it
 # What is wrong for every item alike ends the batch, rather than fail them one by one.
 _FATAL = (AuthenticationError, ConfigurationError, QuotaExhaustedError, JournalError)
 
@@ -102,7 +109,7 @@ class Run:
     on_uncertain: str
     retry_failed: bool
     slots: anyio.Semaphore
-    _of_this_run: dict[str, str] = attrs.field(factory=dict, init=False)
+    _began: float = attrs.field(factory=time.time, init=False)
     _busy: dict[str, anyio.Event] = attrs.field(factory=dict, init=False)
     _files: set[Path] = attrs.field(factory=set, init=False)
 
@@ -114,7 +121,7 @@ class Run:
         """
         self.board.taken += 1
         try:
-            item = await identify(source, self.submitter.options, self.journal)
+            item = await identify(source, self.submitter.wish, self.journal)
         except JournalError:
             raise
         except (PolyglotError, ValueError, TypeError) as error:
@@ -128,16 +135,19 @@ class Run:
 
     async def _bring(self, item: Item) -> Outcome | None:
         entry = await self.journal.entry(item.key) if self.journal is not None and item.key is not None else None
-        if entry is not None and self._has_ended(entry):
-            return None
         outcome = Outcome(source=item.source, name=item.name, key=item.key, timings=item.timings)
+        if entry is not None and entry.state in {State.DONE, State.FAILED}:
+            if entry.updated_at < self._began:
+                if entry.state is State.DONE or not self.retry_failed:
+                    return None
+                entry = None
+            elif entry.task_id is None:  # another file with the same content was refused in this run
+                return attrs.evolve(outcome, error=PolyglotError(f"the same content was refused before: {entry.error}"))
         task: Task | None = None
         try:
             async with self.slots, self._lease() as lease:
                 with _timed(item, "upload"):
                     task = await self._task_of(item, entry, lease)
-                if item.key is not None:
-                    self._of_this_run[item.key] = task.task_id
                 with _timed(item, "task"):
                     task = await self._wait(item, task)
             with _timed(item, "result"):
@@ -152,34 +162,16 @@ class Run:
             return attrs.evolve(outcome, task=task, error=error, attempts=item.attempts)
         return attrs.evolve(outcome, task=task, transcript=transcript, files=files, attempts=item.attempts)
 
-    def _has_ended(self, entry: Entry) -> bool:
-        if entry.key in self._of_this_run:  # another file with the same content: it gets an outcome of its own
-            return False
-        return entry.state is State.DONE or (entry.state is State.FAILED and not self.retry_failed)
-
     async def _task_of(self, item: Item, entry: Entry | None, lease: SlotLease) -> Task:
         """Find the item's task, or start it."""
-        known = self._of_this_run.get(item.key or "")
-        if known is None and entry is not None and entry.state is State.RUNNING:
-            known = entry.task_id
-        if known is not None:
-            return Task(task_id=known, status=TaskStatus.PROCESSING)
-        if entry is not None and entry.state in {State.SUBMITTING, State.UNCERTAIN}:
-            task = await self._recover(entry)
-            if task is not None:
-                return task
+        if entry is not None and entry.task_id is not None and entry.state in _HAS_TASK:
+            return Task(task_id=entry.task_id, status=TaskStatus.PROCESSING)
+        uncertain = entry is not None and entry.state in {State.SUBMITTING, State.UNCERTAIN}
+        if uncertain and self.on_uncertain != "retry":
+            assert entry is not None  # noqa: S101 - for the type checkers
+            assert self.recovery is not None  # noqa: S101 - likewise: an entry comes from a journal
+            raise self.recovery.doubt_of(entry)
         return await self._start(item, lease)
-
-    async def _recover(self, entry: Entry) -> Task | None:
-        assert self.recovery is not None  # noqa: S101 - for the type checkers: an entry comes from a journal
-        try:
-            return await self.recovery.settle(entry)
-        except SubmissionUncertainError as error:
-            if self.on_uncertain == "retry":
-                return None
-            if self.journal is not None:
-                await self.journal.uncertain(entry.key, str(error))
-            raise
 
     async def _start(self, item: Item, lease: SlotLease) -> Task:
         async def on_progress(sent: int, total: int | None) -> None:
@@ -189,34 +181,51 @@ class Run:
         most = self.limiter.limits.max_upload_bytes
         if item.media is not None and most is not None and (item.media.size or 0) > most:
             raise MediaError(f"{item.name}: has {item.media.size} bytes, and the plan allows {most}")
-        task = await self.submitter.start(item, lease, on_progress)
-        self.board.uploading.pop(id(item), None)
-        return task
+        try:
+            return await self.submitter.start(item, lease, on_progress)
+        except anyio.get_cancelled_exc_class():
+            if item.left:  # it may be at the service
+                self.board.processing[id(item)] = item.name
+            raise
+        finally:
+            self.board.uploading.pop(id(item), None)
 
     async def _wait(self, item: Item, task: Task) -> Task:
         self.board.processing[id(item)] = item.name
         await self.board.show()
-        task = await self.calls.wait(task)
-        self.board.processing.pop(id(item), None)
+        try:
+            task = await _patiently(lambda: self.calls.wait(task))
+        except PolyglotError as error:
+            del self.board.processing[id(item)]
+            if isinstance(error, NotFoundError) and self.journal is not None and item.key is not None:
+                await self.journal.failed(item.key, str(error))
+            raise
+        del self.board.processing[id(item)]
         return task
 
     async def _fetch(self, item: Item, task: Task) -> tuple[Transcript | None, tuple[Path, ...]]:
         if self.results == ("task",):
             return None, ()
         if self.results == ("result",):
-            return await self.calls.result(task), ()
+            return await _patiently(lambda: self.calls.result(task)), ()
         assert self.out is not None  # noqa: S101 - for the type checkers: kinds are only taken with a folder
         return None, tuple(
-            [await self.calls.download(task, kind, self._file(self.out, item, task, kind)) for kind in self.results]
+            [await self._download(task, kind, self._file(self.out, item, task, kind)) for kind in self.results]
         )
+
+    async def _download(self, task: Task, kind: str, path: Path) -> Path:
+        self._files.add(path)
+        try:
+            return await _patiently(lambda: self.calls.download(task, kind, path))
+        finally:
+            self._files.discard(path)
 
     def _file(self, out: Path, item: Item, task: Task, kind: str) -> Path:
         """Choose a result file's name; what another item owns, now or from an earlier run, is never overwritten."""
-        stem = Path(item.name.rpartition("/")[2]).stem or "result"
-        plain = out / f"{stem}.{kind}"
+        stem = Path(file_name_of(item.name)).stem.encode("utf-8", "replace")[:_LONGEST_STEM].decode("utf-8", "ignore")
+        plain = out / f"{stem or 'result'}.{kind}"
         if plain in self._files or plain.exists():
-            plain = out / f"{stem}-{re.sub(r'[^A-Za-z0-9-]', '_', task.task_id)}.{kind}"
-        self._files.add(plain)
+            return out / f"{stem or 'result'}-{re.sub(r'[^A-Za-z0-9-]', '_', task.task_id)}.{kind}"
         return plain
 
     async def _note_failure(self, item: Item, task: Task | None, error: PolyglotError) -> None:
@@ -226,8 +235,6 @@ class Run:
         refused = isinstance(error, ApiStatusError) and not passing and task is None
         if self.journal is not None and item.key is not None and (refused or isinstance(error, TaskError)):
             await self.journal.failed(item.key, str(error))
-        self.board.uploading.pop(id(item), None)
-        self.board.processing.pop(id(item), None)
 
     @asynccontextmanager
     async def _lease(self) -> AsyncIterator[SlotLease]:
@@ -251,6 +258,15 @@ class Run:
         finally:
             del self._busy[item.key]
             ended.set()
+
+
+async def _patiently(call: Callable[[], Awaitable[T]]) -> T:
+    """Repeat a call for as long as it meets a 429, which fails no item: the limiter waits before each."""
+    while True:
+        try:
+            return await call()
+        except RateLimitError:
+            continue
 
 
 @contextmanager

@@ -20,26 +20,13 @@ from anyio import to_thread
 
 from .._errors import JournalError
 from .._protocol.windows import Usage
+from .journal_file import check, connect, lock, told
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Mapping
 
 T = TypeVar("T")
-
-VERSION = 1
-_APPLICATION_ID = 0x506F6C79  # "Poly", so that another program's database is not taken for a journal
-_SCHEMA = """
-CREATE TABLE items (
-    key TEXT PRIMARY KEY, name TEXT NOT NULL, path TEXT, size INTEGER, modified_ns INTEGER, options TEXT NOT NULL,
-    state TEXT NOT NULL, task_id TEXT, attempts INTEGER NOT NULL DEFAULT 0, error TEXT,
-    files TEXT NOT NULL DEFAULT '[]', submitted_at REAL, updated_at REAL NOT NULL
-);
-CREATE INDEX items_by_place ON items (path, size, modified_ns, options);
-CREATE INDEX items_by_task ON items (task_id);
-CREATE INDEX items_by_state ON items (state);
-CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-"""
 
 
 class State(StrEnum):
@@ -102,6 +89,7 @@ class Journal:
     def __init__(self, database: sqlite3.Connection, path: Path) -> None:
         self._database = database
         self._path = path
+        self._usage: Callable[[], Usage] | None = None
         self._turn = anyio.CapacityLimiter(1)
 
     async def key_at(self, place: Place, options: str) -> str | None:
@@ -124,16 +112,16 @@ class Journal:
             "INSERT INTO items (key, name, path, size, modified_ns, options, state, updated_at) "
             "VALUES (?, ?, ?, ?, ?, ?, 'new', ?) ON CONFLICT (key) DO UPDATE SET path = excluded.path, "
             "size = excluded.size, modified_ns = excluded.modified_ns",
-            (key, name, *values, options, time.time()),
+            (key, storable(name), *values, options, time.time()),
         )
 
-    async def submitting(self, key: str) -> None:
-        """A submission is about to leave."""
+    async def submitting(self, key: str, name: str) -> None:
+        """A submission is about to leave, under this name: it is what the service's list will show."""
         now = time.time()
         await self._write(
-            "UPDATE items SET state = 'submitting', attempts = attempts + 1, submitted_at = ?, updated_at = ? "
-            "WHERE key = ?",
-            (now, now, key),
+            "UPDATE items SET state = 'submitting', name = ?, attempts = attempts + 1, submitted_at = ?, "
+            "updated_at = ? WHERE key = ?",
+            (storable(name), now, now, key),
         )
 
     async def not_submitted(self, key: str) -> None:
@@ -162,42 +150,52 @@ class Journal:
         """Nobody can tell whether it was accepted."""
         await self._set(key, State.UNCERTAIN, error)
 
-    async def knows_task(self, task_id: str) -> bool:
-        """Whether a task belongs to an item."""
-        query = "SELECT 1 FROM items WHERE task_id = ?"
-        return await self._do(lambda: self._database.execute(query, (task_id,)).fetchone()) is not None
+    async def unsettled(self) -> list[Entry]:
+        """Give the items whose submission's fate is unknown."""
+        return await self._do(lambda: list(_entries(self._database, "WHERE state IN ('submitting', 'uncertain')", ())))
 
-    async def unsettled_named(self, name: str) -> int:
-        """Count the items of this name whose submission's fate is unknown."""
-        query = "SELECT count(*) FROM items WHERE name = ? AND state IN ('submitting', 'uncertain')"
-        row = await self._do(lambda: self._database.execute(query, (name,)).fetchone())
-        return int(row[0])
+    async def name_of_task(self, task_id: str) -> str | None:
+        """Give the name under which a task's media was sent; None where the task is of no item."""
+        query = "SELECT name FROM items WHERE task_id = ?"
+        row = await self._do(lambda: self._database.execute(query, (task_id,)).fetchone())
+        return row[0] if row else None
 
     async def usage(self) -> Usage:
         """Give the requests counted by earlier runs."""
         return await self._do(lambda: _usage(self._database))
 
-    async def save_usage(self, usage: Usage) -> None:
-        """Keep the count of requests for later runs."""
-        await self._write("INSERT OR REPLACE INTO notes VALUES ('usage', ?)", (json.dumps(attrs.asdict(usage)),))
+    def keep_usage(self, usage: Callable[[], Usage]) -> None:
+        """Keep the count of requests with each step from now on, so that a later run knows it however this one ends."""
+        self._usage = usage
+
+    async def save_usage(self) -> None:
+        """Keep the count of requests as it stands."""
+        await self._do(self._saving("SELECT 1", ()))
 
     async def _set(self, key: str, state: State, error: str | None = None) -> None:
         await self._write(
             "UPDATE items SET state = ?, error = ?, updated_at = ? WHERE key = ?",
-            (state.value, error, time.time(), key),
+            (state.value, error and storable(error), time.time(), key),
         )
 
     async def _write(self, statement: str, values: tuple[object, ...]) -> None:
-        def write() -> None:
+        await self._do(self._saving(statement, values))
+
+    def _saving(self, statement: str, values: tuple[object, ...]) -> Callable[[], None]:
+        usage = json.dumps(attrs.asdict(self._usage())) if self._usage is not None else None
+
+        def save() -> None:
             with self._database:
                 self._database.execute(statement, values)
+                if usage is not None:
+                    self._database.execute("INSERT OR REPLACE INTO notes VALUES ('usage', ?)", (usage,))
 
-        await self._do(write)
+        return save
 
     async def _do(self, action: Callable[[], T]) -> T:
         # Shielded: what has happened must be noted, whoever is cancelled meanwhile.
         with anyio.CancelScope(shield=True):
-            answer = await to_thread.run_sync(lambda: _told(self._path, action), limiter=self._turn)
+            answer = await to_thread.run_sync(lambda: told(self._path, action), limiter=self._turn)
         return answer  # noqa: RET504 - a return inside the scope, which could swallow, would leave a path without one
 
 
@@ -209,7 +207,7 @@ def locked_journal(path: str | os.PathLike[str]) -> Iterator[Journal]:
         JournalError: another process writes it, a newer version made it, or it is no journal.
     """
     path = Path(path)
-    with closing(_lock(path)), closing(_connect(path)) as database:
+    with closing(lock(path)), closing(connect(path)) as database:
         yield Journal(database, path)
 
 
@@ -225,57 +223,15 @@ def read_journal(path: str | os.PathLike[str]) -> tuple[list[Entry], Usage]:
 
     def read() -> tuple[list[Entry], Usage]:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
-            _check(database, path)
-            row = database.execute("SELECT value FROM notes WHERE name = 'usage'").fetchone()
-            return list(_entries(database, "ORDER BY updated_at", ())), Usage.read(
-                json.loads(row[0])
-            ) if row else Usage()
+            check(database, path)
+            return list(_entries(database, "ORDER BY updated_at", ())), _usage(database)
 
-    return _told(path, read)
+    return told(path, read)
 
 
-def _lock(path: Path) -> sqlite3.Connection:
-    """Hold a lock that dies with the process, however it dies; a database beside the journal is one on every system."""
-
-    def lock() -> sqlite3.Connection:
-        holder = sqlite3.connect(f"{path}.lock", timeout=0.2, isolation_level=None, check_same_thread=False)
-        try:
-            holder.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
-            holder.close()
-            if "locked" in str(error):
-                raise JournalError(f"{path}: another process is writing this journal") from None
-            raise
-        return holder
-
-    return _told(path, lock)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    def connect() -> sqlite3.Connection:
-        database = sqlite3.connect(path, timeout=10, check_same_thread=False)
-        try:
-            if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                marks = f"PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {VERSION};"
-                database.executescript(f"BEGIN; {marks} {_SCHEMA} COMMIT;")
-            _check(database, path)
-            database.execute("PRAGMA journal_mode = WAL")
-            # Each step must outlive a power cut: a lost "submitting" could be paid for twice.
-            database.execute("PRAGMA synchronous = FULL")
-        except BaseException:
-            database.close()
-            raise
-        return database
-
-    return _told(path, connect)
-
-
-def _check(database: sqlite3.Connection, path: Path) -> None:
-    if database.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
-        raise JournalError(f"{path}: is a database, but no journal of a batch")
-    version = database.execute("PRAGMA user_version").fetchone()[0]
-    if version > VERSION:
-        raise JournalError(f"{path}: was written by a newer version of polyglot_async (format {version})")
+def storable(text: str) -> str:
+    """Give a name or path as SQLite takes it and as it is sent: one that is not UTF-8 has lone surrogates (PEP 383)."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _entries(database: sqlite3.Connection, where: str, values: tuple[object, ...]) -> Iterator[Entry]:
@@ -288,10 +244,3 @@ def _entries(database: sqlite3.Connection, where: str, values: tuple[object, ...
 def _usage(database: sqlite3.Connection) -> Usage:
     row = database.execute("SELECT value FROM notes WHERE name = 'usage'").fetchone()
     return Usage.read(json.loads(row[0])) if row else Usage()
-
-
-def _told(path: Path, action: Callable[[], T]) -> T:
-    try:
-        return action()
-    except sqlite3.Error as error:
-        raise JournalError(f"{path}: the journal cannot be used: {error}") from error

@@ -27,8 +27,8 @@ class MediaStream:
     """
 
     def __init__(self, file: RangedFile, first: bytes, rest: AsyncGenerator[tuple[int, bytes], None]) -> None:
-        self.size = file.total
-        self.content_type = file.content_type
+        self.size: int | None = file.total
+        self.content_type: str | None = file.content_type
         self._first = first
         self._rest = rest
 
@@ -71,6 +71,7 @@ class RemoteMedia:
         self._position = 0
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
         self._lock = anyio.Lock()
+        self._fetched = 0
 
     @property
     def size(self) -> int:
@@ -81,6 +82,11 @@ class RemoteMedia:
     def content_type(self) -> str | None:
         """MIME type, or None where the service does not tell."""
         return self._file.content_type
+
+    @property
+    def fetched(self) -> int:
+        """Bytes that have come over the network so far."""
+        return self._fetched
 
     async def read_at(self, offset: int, size: int) -> bytes:
         """Read `size` bytes from `offset`; fewer at the end of the file, none beyond it.
@@ -147,4 +153,5 @@ class RemoteMedia:
         async with aclosing(self._file.read(Span(first * BLOCK_BYTES, (last + 1) * BLOCK_BYTES))) as pieces:
             async for _, chunk in pieces:
                 data += chunk
+                self._fetched += len(chunk)
         return bytes(data)

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 import attrs
 
-from .._errors import ApiConnectionError, PolyglotError, ResponseDecodeError, SubmissionUncertainError
+from .._errors import ApiConnectionError, PolyglotError, ResponseDecodeError, ServerError, SubmissionUncertainError
 from .._protocol import endpoints
 from .._protocol.messages import ApiRequest, ApiResponse, RawResponse
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .._models import Task
 
 _PAGE = 50
+_GATEWAY_STATUSES = frozenset({502, 504})  # a proxy gave up waiting; the service behind it may not have
 _SLACK = timedelta(seconds=5)
 _REMEMBERED_TASKS = 10_000
 
@@ -59,13 +60,13 @@ class Submissions:
             PolyglotError: as the tree of errors says; the work was then not started.
         """
         started = time.monotonic()
-        file_name = _file_name(name)
+        file_name = file_name_of(name)
         self._under_way[file_name] += 1
         try:
             answer = await transport.send(request, body, lease=lease)
             task = endpoints.parse_task(answer)
-        except (ApiConnectionError, ResponseDecodeError) as error:
-            if isinstance(error, ApiConnectionError) and not error.maybe_sent:
+        except (ApiConnectionError, ResponseDecodeError, ServerError) as error:
+            if not _is_doubtful(error):
                 raise
             raw = await self._look_for(transport, name, body, started, error)
             task = raw.parse()
@@ -91,9 +92,9 @@ class Submissions:
             proven = [task for task in candidates if task.created_at is not None and task.file_name is not None]
         except PolyglotError:
             proven = []
-        if len(proven) == len(candidates) == 1 and self._is_alone(_file_name(name), started):
+        if len(proven) == len(candidates) == 1 and self._is_alone(file_name_of(name), started):
             return RawResponse(answer, lambda _: proven[0])
-        self._doubts[_file_name(name)] = time.monotonic()
+        self._doubts[file_name_of(name)] = time.monotonic()
         raise SubmissionUncertainError(
             f"{name} may or may not have been accepted ({error}). It was not sent again: that could be paid for twice",
             source_name=name,
@@ -107,7 +108,14 @@ class Submissions:
         return self._under_way[file_name] == 1 and doubted < started - _SLACK.total_seconds()
 
 
-def _file_name(name: str) -> str:
+def _is_doubtful(error: PolyglotError) -> bool:
+    """Whether the work may have been started: no answer to what was sent, one that cannot be read, or a gateway's."""
+    if isinstance(error, ApiConnectionError):
+        return error.maybe_sent
+    return not isinstance(error, ServerError) or error.status_code in _GATEWAY_STATUSES
+
+
+def file_name_of(name: str) -> str:
     """Give the name that a task's file will have: of a URL the last part of its path, of a file its own."""
     if not name.startswith(("http://", "https://")):
         return name
@@ -131,4 +139,4 @@ def _possible(tasks: Iterable[Task], name: str, earliest: datetime) -> Iterable[
 
 def has_name(task: Task, name: str) -> bool:
     """Whether a task is of the file `name`, or of the URL `name`."""
-    return task.file_name in {name, _file_name(name)}
+    return task.file_name in {name, file_name_of(name)}

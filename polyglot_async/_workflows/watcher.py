@@ -183,7 +183,8 @@ class Watcher:
         now = anyio.current_time()
         waits = [wait for waits in self._waits.values() for wait in waits if not wait.is_over]
         expected = self._durations.expected()
-        due = joint_look((self._due(wait, now) for wait in waits), SLACK * (expected or 0.0))
+        slack = SLACK * (expected.seconds if expected else 0.0)
+        due = joint_look((self._due(wait, now) for wait in waits if not wait.poll_interval), slack)
         own_rhythm = [(wait.looked or wait.started) + wait.poll_interval for wait in waits if wait.poll_interval]
         due = max(due, self._last_look + self.pace.floor)
         return min(due, *own_rhythm) if own_rhythm else due
@@ -193,7 +194,7 @@ class Watcher:
             return now  # it may have ended long ago
         expected = self._durations.expected(wait.task.audio_duration_seconds) if wait.young else None
         if self.told and self._missed < _MISSES:
-            patience = SAFETY_NET_SECONDS if expected is None else OVERDUE * expected + 10 * self.pace.floor
+            patience = SAFETY_NET_SECONDS if expected is None else OVERDUE * expected.seconds + 10 * self.pace.floor
             return (wait.looked or wait.started) + min(SAFETY_NET_SECONDS, patience)
         return self.pace.next_look(wait.started, wait.looked, now, expected)
 

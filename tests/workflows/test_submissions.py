@@ -212,3 +212,13 @@ async def test_a_timeout_while_the_body_goes_out_is_no_start(serve, connect):
             with pytest.raises(ApiTimeoutError) as caught:
                 await client.transcriptions.upload(("a.mp3", LARGE * 2))
             assert (False, 1) == (caught.value.maybe_sent, len(client.naps))
+
+
+@pytest.mark.parametrize("status", [502, 504])
+async def test_a_gateways_error_is_no_proof_that_the_work_was_not_started(sandbox, client, status):
+    """A proxy that gave up waiting says nothing of the service behind it: the list is asked, and nothing sent again."""
+    sandbox.faults.add(f"status call=upload status={status}")
+    with pytest.raises(SubmissionUncertainError):
+        await client.transcriptions.upload(("a.mp3", SMALL))
+    assert sandbox.ledger.count(call="upload") == 1
+    assert sandbox.ledger.count(call="list") == 1
