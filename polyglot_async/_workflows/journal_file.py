@@ -1,0 +1,95 @@
+"""The file of a journal: one lock, one schema, and one kind of error."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, TypeVar
+
+from .._errors import JournalError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+T = TypeVar("T")
+
+VERSION = 1
+_APPLICATION_ID = 0x506F6C79  # "Poly", so that another program's database is not taken for a journal
+_SCHEMA = """
+CREATE TABLE items (
+    key TEXT PRIMARY KEY, name TEXT NOT NULL, path TEXT, size INTEGER, modified_ns INTEGER, options TEXT NOT NULL,
+    state TEXT NOT NULL, task_id TEXT, attempts INTEGER NOT NULL DEFAULT 0, error TEXT,
+    files TEXT NOT NULL DEFAULT '[]', submitted_at REAL, updated_at REAL NOT NULL
+);
+CREATE INDEX items_by_place ON items (path, size, modified_ns, options);
+CREATE INDEX items_by_task ON items (task_id);
+CREATE INDEX items_by_state ON items (state);
+CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+
+
+def lock(path: Path) -> sqlite3.Connection:
+    """Hold a lock that dies with the process, however it dies; a database beside the journal is one on every system.
+
+    Raises:
+        JournalError: another batch holds it, here or in another process.
+    """
+
+    def begin() -> sqlite3.Connection:
+        holder = sqlite3.connect(f"{path.resolve()}.lock", timeout=0.2, isolation_level=None, check_same_thread=False)
+        try:
+            holder.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            holder.close()
+            if "locked" in str(error):
+                raise JournalError(f"{path}: another batch is writing this journal") from None
+            raise
+        return holder
+
+    return told(path, begin)
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a journal for writing, made where there is none.
+
+    Raises:
+        JournalError: a newer version made it, or it is no journal.
+    """
+
+    def begin() -> sqlite3.Connection:
+        database = sqlite3.connect(path, timeout=10, check_same_thread=False)
+        try:
+            if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                marks = f"PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {VERSION};"
+                database.executescript(f"BEGIN; {marks} {_SCHEMA} COMMIT;")
+            check(database, path)
+            database.execute("PRAGMA journal_mode = WAL")
+            # Each step must outlive a power cut: a lost "submitting" could be paid for twice.
+            database.execute("PRAGMA synchronous = FULL")
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    return told(path, begin)
+
+
+def check(database: sqlite3.Connection, path: Path) -> None:
+    """Look at the marks of a database.
+
+    Raises:
+        JournalError: a newer version made it, or it is no journal.
+    """
+    if database.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
+        raise JournalError(f"{path}: is a database, but no journal of a batch")
+    version = database.execute("PRAGMA user_version").fetchone()[0]
+    if version > VERSION:
+        raise JournalError(f"{path}: was written by a newer version of polyglot_async (format {version})")
+
+
+def told(path: Path, action: Callable[[], T]) -> T:
+    """Do something with a journal's file; whatever SQLite says of it becomes a `JournalError`."""
+    try:
+        return action()
+    except (sqlite3.Error, ValueError) as error:  # ValueError: what stands in it was written by something else
+        raise JournalError(f"{path}: the journal cannot be used: {error}") from error
