@@ -333,8 +333,9 @@ def test_ctrl_c_during_a_batch_leaves_a_journal_that_the_next_run_goes_on_from(
     # One look at both: the answers to both uploads have arrived, and the journal knows it.
     until(lambda: [entry for entry in sandbox.ledger.entries("list") if entry.number > last])
     interrupt(process)
-    for entry in sandbox.ledger.entries("upload")[2:]:
-        sandbox.cancel(entry.task_id)
+    for entry in sandbox.ledger.entries("upload"):
+        if entry.file_name in {"2.mp3", "3.mp3"}:
+            sandbox.cancel(entry.task_id)
     again = start(BATCH.replace("range(40)", "range(4)"), sandbox, tmp_path / "journal.db")
     status, out, err = ended(again)
     assert (0, "") == (status, err)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
 SLAB_BYTES = 1 << 19
-SLABS = 12
+SLABS = 6
 
 
 @asynccontextmanager

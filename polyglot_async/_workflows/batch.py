@@ -8,7 +8,7 @@ outcome over. An item is done when its outcome has been taken, so that what a cr
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -125,6 +125,7 @@ async def run_batch(
     await _learn_limits(transport)
     concurrency = asked.concurrency or transport.limiter.limits.max_concurrent_tasks or DEFAULT_CONCURRENCY
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(feed.aclose)
         journal = await _open_journal(asked.journal, transport, stack) if asked.journal is not None else None
         recovery = Recovery(transport, journal) if journal is not None else None
         if recovery is not None:
@@ -193,6 +194,11 @@ class _Feed:
                 source = await to_thread.run_sync(next, self._sync, _END, abandon_on_cancel=True)
             self._ended = source is _END
             return source
+
+    async def aclose(self) -> None:
+        """Close an async generator that was not read to its end, so that what it holds is given back now."""
+        if isinstance(self._async, AsyncGenerator):
+            await self._async.aclose()
 
 
 async def _learn_limits(transport: Transport) -> None:
