@@ -16,10 +16,8 @@ from ._io.credential import Credential
 from ._io.limits import Limiter
 from ._io.threads import from_any_thread
 from ._io.transport import Transport
-from ._io.wire import default_transport
 from ._protocol.base_url import DEFAULT_BASE_URL, checked_base_url
 from ._workflows.account import fetch_limits
-from ._workflows.batch import BatchOptions, run_batch
 from ._workflows.submissions import Submissions
 from ._workflows.transcriptions import AsyncTranscriptions
 from ._workflows.watcher import Watcher
@@ -84,7 +82,7 @@ class AsyncPolyglot:
         _check_options(timeout, max_retries)
         base_url = checked_base_url(base_url, allow_insecure_http=allow_insecure_http)
         credential = Credential(api_key)
-        self._http = http_client or httpx.AsyncClient(transport=default_transport())
+        self._http = http_client or _own_http_client()
         self._owns_http = self._to_close = http_client is None
         self._transport = Transport(
             http=self._http,
@@ -259,6 +257,8 @@ class AsyncPolyglot:
             AuthenticationError: the credential is not accepted; what is in flight stays in the journal.
             QuotaExhaustedError: the day's or the month's requests are spent.
         """
+        from ._workflows.batch import BatchOptions, run_batch  # noqa: PLC0415 - it brings SQLite, which few need
+
         asked = BatchOptions(
             options={"model": model, "input_language": input_language, "output_language": output_language},
             extra=extra,
@@ -271,6 +271,13 @@ class AsyncPolyglot:
             on_progress=on_progress,
         )
         return run_batch(sources, asked, self._transport, self.transcriptions, self._submissions)
+
+
+def _own_http_client() -> httpx.AsyncClient:
+    # Loaded here: httpcore takes as long to import as httpx, which loads it with its first client too.
+    from ._io.wire import default_transport  # noqa: PLC0415
+
+    return httpx.AsyncClient(transport=default_transport())
 
 
 def _check_options(timeout: float | None, max_retries: int) -> None:

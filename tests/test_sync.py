@@ -290,7 +290,8 @@ BATCH = """
 import sys, polyglot_async as p
 
 with p.Polyglot() as client:
-    for outcome in client.batch([(f"{n}.mp3", bytes([n])) for n in range(40)], journal=sys.argv[1], concurrency=2):
+    sources = [(f"{number}.mp3", number.encode()) for number in sys.argv[2:]]
+    for outcome in client.batch(sources, journal=sys.argv[1], concurrency=2):
         print(outcome.name, flush=True)
 """
 
@@ -324,22 +325,26 @@ def interrupt(process):
 def test_ctrl_c_during_a_batch_leaves_a_journal_that_the_next_run_goes_on_from(
     polyglot_sandbox_factory, start, tmp_path
 ):
-    slow = ScriptedEngine(seconds=lambda name, size: 0.0 if name in {"0.mp3", "1.mp3"} else 600.0)
-    sandbox = polyglot_sandbox_factory(engine=slow)
-    process = start(BATCH, sandbox, tmp_path / "journal.db")
-    assert {"0.mp3\n", "1.mp3\n"} == {process.stdout.readline(), process.stdout.readline()}
+    order = {}
+
+    def seconds(name, size):  # the first two are done at once, whichever they are
+        return 0.0 if order.setdefault(name, len(order)) < 2 else 600.0
+
+    sandbox = polyglot_sandbox_factory(engine=ScriptedEngine(seconds=seconds))
+    process = start(BATCH, sandbox, tmp_path / "journal.db", *range(40))
+    done = {process.stdout.readline().strip(), process.stdout.readline().strip()}
     until(lambda: 4 == sandbox.ledger.count("upload", status=200))
-    last = sandbox.ledger.entries("upload")[-1].number
+    uploads = sandbox.ledger.entries("upload")
     # One look at both: the answers to both uploads have arrived, and the journal knows it.
-    until(lambda: [entry for entry in sandbox.ledger.entries("list") if entry.number > last])
+    until(lambda: [entry for entry in sandbox.ledger.entries("list") if entry.number > uploads[-1].number])
     interrupt(process)
-    for entry in sandbox.ledger.entries("upload"):
-        if entry.file_name in {"2.mp3", "3.mp3"}:
-            sandbox.cancel(entry.task_id)
-    again = start(BATCH.replace("range(40)", "range(4)"), sandbox, tmp_path / "journal.db")
-    status, out, err = ended(again)
-    assert (0, "") == (status, err)
-    assert {"2.mp3", "3.mp3"} <= set(out.split())
+    left = {entry.file_name: entry.task_id for entry in uploads if entry.file_name not in done}
+    assert 2 == len(left)
+    for task_id in left.values():
+        sandbox.cancel(task_id)
+    numbers = [entry.file_name.removesuffix(".mp3") for entry in uploads]
+    status, out, err = ended(start(BATCH, sandbox, tmp_path / "journal.db", *numbers))
+    assert (0, "", set(left)) == (status, err, set(out.split()))
     assert 4 == sandbox.ledger.count("upload")
 
 
@@ -351,7 +356,6 @@ def test_ctrl_c_during_a_download_closes_its_connections_and_keeps_what_came(san
     until(lambda: list(tmp_path.glob("*.part*")))
     until(lambda: sandbox.ledger.count("source"))
     interrupt(process)
-    until(lambda: all(entry.bytes_out for entry in sandbox.ledger.entries("source")))
     assert not any(entry.complete for entry in sandbox.ledger.entries("source"))
     assert not (tmp_path / "film.mp4").exists()
 
@@ -454,7 +458,7 @@ def test_an_error_in_the_body_of_a_batch_is_raised_as_it_is(sandbox, client, tmp
         pass
 
     for error in (OwnError("mine"), StopIteration("mine"), KeyboardInterrupt("mine")):
-        with pytest.raises(type(error), match="mine") as caught:  # noqa: PT012, SIM117 - the order is the point
+        with pytest.raises(type(error), match="mine") as caught:  # noqa: SIM117 - the order is the point
             with client.batch([b"one", b"two"], journal=tmp_path / "journal.db") as outcomes:
                 next(iter(outcomes), None)
                 raise error
@@ -472,7 +476,7 @@ def test_what_ends_a_batch_is_raised_in_the_loop_over_it(sandbox, client, tmp_pa
             yield bytes([number])
 
     reached = []
-    with pytest.raises(AuthenticationError):  # noqa: PT012, SIM117 - the order is the point
+    with pytest.raises(AuthenticationError):  # noqa: SIM117 - the order is the point
         with client.batch(sources(), journal=tmp_path / "journal.db", concurrency=1) as outcomes:
             reached.extend(outcome.ok for outcome in outcomes)
             reached.append("behind the loop")

@@ -1,7 +1,7 @@
 """Virtual time, and a service that lives in it: hours pass in milliseconds, and every run is the same.
 
-Trio's `MockClock` jumps to the next event whenever nobody can go on. Worker threads would be overtaken by such jumps, so
-what is sent to one is done at once.
+Trio's `MockClock` jumps to the next event whenever nobody can go on. Worker threads would be overtaken by such jumps,
+so what is sent to one is done at once.
 """
 
 import json

@@ -122,7 +122,9 @@ class Writer:
 
     async def run(self) -> None:
         """Write until `finish`; a cancelled caller still waits for what was handed over."""
-        await to_thread.run_sync(self._drain, limiter=anyio.CapacityLimiter(1))
+        # Shielded from a cancellation that comes before the thread has started: `finish` is the only way to end it.
+        with anyio.CancelScope(shield=True):
+            await to_thread.run_sync(self._drain, limiter=anyio.CapacityLimiter(1))
 
     def _fresh_slab(self) -> _Slab | None:
         if self._free:

@@ -100,9 +100,9 @@ def next_part_size(missing: int, connections: int, bytes_per_second: float) -> i
     """Choose how much one connection should ask for next, of `missing` bytes that nobody has asked for yet.
 
     Half of a fair share: parts grow smaller towards the end, so that all connections end together. Yet no part is
-    shorter than about a second's work at the rate of one connection: each is a request, and counts against the day's.
+    shorter than about a quarter of a second's work of one connection: each is a request, and counts against the day's.
     """
-    smallest = max(SMALLEST_PART, int(bytes_per_second))
+    smallest = max(SMALLEST_PART, int(bytes_per_second / 4))
     return min(missing, max(smallest, missing // (2 * max(1, connections))))
 
 

@@ -178,7 +178,7 @@ async def test_media_of_another_size_than_it_should_have_is_a_media_error(make, 
     length = int(body.headers["content-length"])
     found = b""
 
-    with pytest.raises(MediaError, match=message):  # noqa: PT012 - what came before the error counts
+    with pytest.raises(MediaError, match=message):
         async with body.attempt() as chunks:
             async for chunk in chunks:
                 found += chunk

@@ -122,7 +122,9 @@ def test_no_server_ever_sees_too_many_and_nobody_waits_who_need_not(server, limi
         try:
             async with limiter.permit(endpoint, counted=True):
                 entry["given"] = anyio.current_time()
-                held.append(place := [anyio.current_time(), math.inf, endpoint.starts_work])  # until when, and of which rule
+                held.append(
+                    place := [anyio.current_time(), math.inf, endpoint.starts_work]
+                )  # until when, and of which rule
                 await anyio.sleep(there)
                 if fate == "refused connection":
                     place[1] = anyio.current_time()
@@ -393,7 +395,8 @@ def test_a_429_that_speaks_of_the_calendar_is_a_spent_quota(limit, retry_after, 
         patient = limiter_of("wait")
         with pytest.raises(RateLimitError) as waited:
             await ask(patient, error=(error := refusal(limit=limit, retry_after=retry_after)))
-        assert patient.waits_out(error) and waited.value is error
+        assert patient.waits_out(error)
+        assert waited.value is error
         assert not limiter.waits_out(error)
         await ask(patient)
         return (caught.value.resets_at - EPOCH).total_seconds() / 3600, anyio.current_time() / 3600
@@ -562,7 +565,12 @@ def test_too_many_tasks_teach_how_many_slots_there_are(status):
 def test_the_callers_word_wins_over_the_services():
     stated = Limits(requests_per_window=10, max_concurrent_tasks=2, window_seconds=30.0)
     told = Limits(
-        plan="pro", requests_per_window=60, uploads_per_window=5, requests_per_day=9, max_concurrent_tasks=3, raw={"a": 1}
+        plan="pro",
+        requests_per_window=60,
+        uploads_per_window=5,
+        requests_per_day=9,
+        max_concurrent_tasks=3,
+        raw={"a": 1},
     )
     both = merged(stated, told)
     assert (10, 5, 9, 2, "pro") == (

@@ -736,7 +736,7 @@ async def test_cancellation_closes_the_file_and_leaves_no_thread_reading(path, s
                 scope.cancel()
                 await anyio.lowlevel.checkpoint()
             with anyio.fail_after(5):
-                while not slow_disk or slow_disk[0].reads < 4:  # noqa: ASYNC110 - a thread's counter
+                while not slow_disk or slow_disk[0].reads < 4:
                     await anyio.sleep(0.002)
             scope.cancel()
             await anyio.sleep(5)

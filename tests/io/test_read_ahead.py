@@ -39,7 +39,7 @@ async def all_of(chunks):
 
 async def until(condition):
     with anyio.fail_after(5):
-        while not condition():  # noqa: ASYNC110 - threads change it
+        while not condition():
             await anyio.sleep(0.001)
 
 
@@ -110,7 +110,7 @@ async def test_what_read_raises_comes_out_as_it_is_after_what_was_read(error):
 
     chunks = iter([b"a", b"b"])
     found = []
-    with pytest.raises(type(error)) as caught:  # noqa: PT012 - what came before the error counts
+    with pytest.raises(type(error)) as caught:
         async with read_ahead(read) as stream:
             async for chunk in stream:
                 found.append(chunk)  # noqa: PERF401 - what came before the error counts
@@ -133,7 +133,7 @@ async def test_a_reader_that_raises_what_ends_loops_does_not_look_like_the_end(c
     "error", [ValueError("mine"), Odd("mine"), KeyboardInterrupt(), ExceptionGroup("g", [OSError()])]
 )
 async def test_what_the_caller_raises_comes_out_as_it_is(error):
-    with pytest.raises(type(error)) as caught:  # noqa: PT012 - a body that raises
+    with pytest.raises(type(error)) as caught:
         async with read_ahead(Source(itertools.repeat(b"x"))) as stream:
             await anext(stream)
             raise error
@@ -154,7 +154,7 @@ async def test_the_callers_error_wins_over_the_readers():
     def read():
         raise OSError(5, "Input/output error")
 
-    with pytest.raises(ValueError, match="mine"):  # noqa: PT012 - a body that raises
+    with pytest.raises(ValueError, match="mine"):
         async with read_ahead(read):
             await anyio.sleep(0.01)
             raise ValueError("mine")
@@ -237,7 +237,7 @@ async def test_a_shielded_caller_within_a_cancelled_scope_gets_its_bytes():
 
 
 async def test_a_timeout_around_it_is_a_timeout_error():
-    with pytest.raises(TimeoutError):  # noqa: PT012 - a body that takes too long
+    with pytest.raises(TimeoutError):
         with anyio.fail_after(0.01):
             async with read_ahead(Source(itertools.repeat(b"x"))):
                 await anyio.sleep(5)

@@ -134,7 +134,7 @@ def answering(answer=OK):
 async def left(server):
     """Wait until a connection's handler has ended: the client is gone."""
     with anyio.fail_after(5):
-        while not server.left.is_set():  # noqa: ASYNC110 - a thread sets it
+        while not server.left.is_set():
             await anyio.sleep(0.005)
 
 

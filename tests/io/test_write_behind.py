@@ -25,7 +25,7 @@ class Target:
 
 
 async def test_chunks_of_any_size_land_where_they_belong_whoever_hands_them_over():
-    content = random.Random(1).randbytes(3 * SLAB_BYTES + 777)  # noqa: S311 - reproducible data
+    content = random.Random(1).randbytes(3 * SLAB_BYTES + 777)
     target = Target(len(content))
 
     async def hand_over(start, stop, size):
@@ -85,7 +85,7 @@ async def test_what_a_write_raises_is_raised_to_the_next_who_hands_over():
         failed.set()
         raise OSError("the disk is full")
 
-    with pytest.raises(OSError, match="full"):  # noqa: PT012 - the first write is handed over, the later one raises
+    with pytest.raises(OSError, match="full"):
         async with write_behind(write) as writer:
             await writer.write(0, bytes(SLAB_BYTES))
             await to_thread.run_sync(failed.wait)

@@ -1,5 +1,6 @@
 """When to look: what is learned of durations, and the rhythm that follows."""
 
+import itertools
 import random
 import statistics
 
@@ -68,7 +69,9 @@ def test_audio_tells_more_than_the_mean_where_its_length_is_known():
     st.floats(0, 1e4),
     st.none() | st.builds(lambda seconds, more: Expectation(seconds, seconds + more), SECONDS, SECONDS),
 )
-def test_the_next_look_is_never_too_soon_and_never_later_than_the_ceiling_once_it_is_overdue(start, age, since, expected):
+def test_the_next_look_is_never_too_soon_and_never_later_than_the_ceiling_once_it_is_overdue(
+    start, age, since, expected
+):
     now = start + age
     looked = now - min(since, age)
     due = PACE.next_look(start, looked, now, expected)
@@ -85,7 +88,7 @@ def test_while_nothing_is_known_the_looks_grow_rarer():
         now = PACE.next_look(0.0, looked, now, None)
         looked = now
         looks.append(now)
-    gaps = [after - before for before, after in zip(looks, looks[1:], strict=False)]
+    gaps = [after - before for before, after in itertools.pairwise(looks)]
     assert gaps == sorted(gaps)
     assert 30 == pytest.approx(max(gaps))
     assert 24 > len(looks)

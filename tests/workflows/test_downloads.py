@@ -1,7 +1,5 @@
 """The source to disk: whole or not at all, whatever the network, the server and the disk do."""
 
-# ruff: noqa: PLR0917 - fixtures are many, and pytest gives them by name
-
 import hashlib
 import random
 import threading

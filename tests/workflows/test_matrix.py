@@ -1,7 +1,5 @@
 """All ten calls against everything that an answer may be, over real sockets, with the requests counted."""
 
-# ruff: noqa: PLR0917 - fixtures are many, and pytest gives them by name
-
 import contextlib
 import wave
 

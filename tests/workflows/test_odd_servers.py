@@ -1,7 +1,5 @@
 """Servers that know no ranges, or answer them wrongly: the right bytes or an error, never a spliced file (A7)."""
 
-# ruff: noqa: PLR0917 - fixtures are many, and pytest gives them by name
-
 import random
 
 import pytest

@@ -1,7 +1,5 @@
 """What a broken run left behind is gone on from, if the server proves that it has the same version, and only then."""
 
-# ruff: noqa: PLR0917 - fixtures are many, and pytest gives them by name
-
 import hashlib
 import json
 import os

@@ -254,7 +254,7 @@ def test_tasks_that_become_ten_times_faster_or_slower_are_found_out():
 
 
 def test_two_hundred_waits_need_as_many_looks_as_one():
-    looks, late, service = virtually(200, lambda _: 30.0, concurrency=200)
+    _looks, late, service = virtually(200, lambda _: 30.0, concurrency=200)
     assert service.calls["list"] <= 40, "two pages each"
     assert 0 == service.calls["get"]
     assert late < 0.3
