@@ -29,11 +29,11 @@ def recording(tmp_path):
 
 @pytest.fixture
 def run(polyglot_sandbox):
-    """Runs an example to its end, in development mode: it says what it has to say and leaves nothing open."""
+    """Runs an example to its end, with all warnings shown: it says what it has to say and leaves nothing open."""
 
     def run(name, *arguments, sandbox=polyglot_sandbox, status=0, complaint=""):
         answer = subprocess.run(
-            [sys.executable, "-X", "dev", str(EXAMPLES / name), *map(str, arguments)],
+            [sys.executable, "-W", "default", str(EXAMPLES / name), *map(str, arguments)],
             env={**os.environ, "POLYGLOT_API_KEY": sandbox.api_key, "POLYGLOT_BASE_URL": sandbox.url},
             capture_output=True,
             text=True,

@@ -57,14 +57,14 @@ def loops():
 
 @pytest.fixture
 def start():
-    """Starts a program in development mode, which tells of whatever is left open."""
+    """Starts a program with all warnings shown, which tell of whatever is left open."""
     started = []
 
     def start(program, sandbox, *arguments):
         environment = {**os.environ, "POLYGLOT_API_KEY": sandbox.api_key, "POLYGLOT_BASE_URL": sandbox.url}
         started.append(
             subprocess.Popen(
-                [sys.executable, "-X", "dev", "-c", program, *map(str, arguments)],
+                [sys.executable, "-W", "default", "-c", program, *map(str, arguments)],
                 env=environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -15,7 +15,7 @@ from polyglot_async import AsyncPolyglot, QuotaExhaustedError, SubmissionUncerta
 from polyglot_async._io.fingerprint import key_of_bytes, key_of_url
 from polyglot_async._protocol.pacing import Pace
 from polyglot_async._workflows import recovery
-from polyglot_async._workflows.journal import State, locked_journal, read_journal
+from polyglot_async._workflows.journal import locked_journal, read_journal
 
 pytestmark = pytest.mark.anyio
 
@@ -37,6 +37,7 @@ class Service:
     pages: object = None
     hidden: tuple = ()
     broken: int | None = None
+    loses_answers: bool = False
 
     def add(self, name, *, age=0.0, **fields):
         created = datetime.now(UTC) + self.skew - timedelta(seconds=age)
@@ -61,7 +62,8 @@ class Service:
                 else re.search(rb'filename="([^"]*)"', asked.body)[1].decode()
             )
             self.uploads[name] += 1
-            return 200, headers, json.dumps({"task_id": self.add(name.split("/")[-1]), "status": "queued"}).encode()
+            started = json.dumps({"task_id": self.add(name.split("/")[-1]), "status": "queued"})
+            return None if self.loses_answers else (200, headers, started.encode())
         if asked.path.endswith("/transcriptions"):
             self.lists += 1
             if self.broken:
@@ -93,10 +95,7 @@ def resume(serve, service, path, anyio_backend):
         async with AsyncPolyglot("sk_x", base_url=server.url, max_retries=0) as client:
             client._watcher.pace = Pace(floor=0.02)
             async with client.batch(sources, journal=path, results="task", **options) as outcomes:
-                return {
-                    outcome.source[0] if isinstance(outcome.source, tuple) else outcome.source: outcome
-                    async for outcome in outcomes
-                }
+                return {outcome.name: outcome async for outcome in outcomes}
 
     return resume
 
@@ -134,7 +133,7 @@ async def test_what_was_accepted_is_found_and_what_was_not_is_sent(service, path
     assert (True, True, "t-1") == (outcomes["a.mp3"].ok, outcomes["b.mp3"].ok, outcomes["a.mp3"].task.task_id)
     assert {"b.mp3": 1} == service.uploads
     assert {"done": 2} == states(path)
-    assert 1 == service.lists, "one look for all"
+    assert 2 == service.lists, "one look for all: a page, and the empty one behind it"
 
 
 async def test_a_journal_with_nothing_open_asks_nothing(service, resume):
@@ -158,8 +157,7 @@ async def test_of_two_of_one_name_of_which_one_was_accepted_nobody_can_tell_whic
             await resume(sources, on_uncertain=on_uncertain)
         assert ["t-1"] == [task.task_id for task in caught.value.candidates]
     else:
-        async with anyio.create_task_group():
-            await resume(sources, on_uncertain=on_uncertain)
+        await resume(sources, on_uncertain=on_uncertain)
     assert (2 if on_uncertain == "retry" else 0) == service.uploads.total()
     assert ({"done": 2} if on_uncertain == "retry" else {"uncertain": 2}) == states(path)
 
@@ -207,7 +205,7 @@ async def test_a_spent_quota_ends_the_run_before_it_begins(service, path, resume
     [
         (lambda name: name.replace(" ", "_").lower(), "My Talk.mp3"),
         (lambda _: "0b5e7c.bin", "a.mp3"),
-        (lambda name: name.replace("%22", '"') if False else name.replace('"', "%22"), 'a"b.mp3'),
+        (lambda name: name.replace('"', "%22"), 'a"b.mp3'),
     ],
     ids=["sanitised", "made up", "escaped"],
 )
@@ -300,7 +298,7 @@ async def test_it_is_found_behind_many_newer_ones_and_pages_that_shift(service, 
         service.add(f"other{number}.mp3")
 
     def shifting(first, size):
-        if first:
+        if first == 100:
             service.add("newer.mp3")  # while we read, everything moves down by one
         return service.tasks[first : first + size]
 
@@ -347,16 +345,9 @@ async def test_of_what_was_left_uncertain_long_ago_nothing_can_arrive_any_more(p
 
 
 async def test_an_uncertain_item_is_not_sent_again_for_its_twin_in_the_same_run(service, path, resume):
-    class Lost(Service):
-        def __call__(self, asked):
-            answer = super().__call__(asked)
-            return None if asked.method == "POST" else answer
-
     service.hidden = ("created_at",)
-    lost = Lost(service.tasks, hidden=("created_at",))
-    service.__class__ = Lost
+    service.loses_answers = True
     outcomes = await resume([("a.mp3", b"same"), ("b.mp3", b"same")], concurrency=1)
     assert [SubmissionUncertainError] * 2 == [type(outcome.error) for outcome in outcomes.values()]
     assert 1 == service.uploads.total()
-    assert {State.UNCERTAIN: 1} == states(path)
-    assert lost.tasks is service.tasks
+    assert {"uncertain": 1} == states(path)
