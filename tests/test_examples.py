@@ -118,12 +118,12 @@ def video(tmp_path):
     return path
 
 
-def test_translate_and_subtitle(run, polyglot_sandbox_factory, video):
-    sandbox = polyglot_sandbox_factory(engine="pocketsphinx")
-    written = run("translate_and_subtitle.py", video, "ru", sandbox=sandbox, complaint="\n  0 % sent\n100 % sent")
+def test_translate_and_subtitle(run, polyglot_sandbox, video):
+    written = run("translate_and_subtitle.py", video, "ru", complaint="\n  0 % sent\n100 % sent")
     assert ["film.srt", "film.vtt", "film.ru.txt"] == written
-    assert "not an ill" in video.with_suffix(".srt").read_text()
+    assert "transcript of film.mp4" in video.with_suffix(".srt").read_text()
     assert video.with_suffix(".ru.txt").read_text().startswith("[ru] ")
+    assert [video.stat().st_size] == [entry.file_size for entry in polyglot_sandbox.ledger.entries("upload")]
 
 
 def test_resume_download_goes_on_where_it_broke_off(run, polyglot_sandbox, tmp_path):

@@ -31,6 +31,14 @@ from polyglot_async._workflows.journal import read_journal
 from polyglot_async.sandbox import Plan, ScriptedEngine
 
 pytestmark = pytest.mark.anyio
+on_both_loops = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+
+
+@pytest.fixture
+def anyio_backend():
+    """One loop but where it is said: the core ones run on both."""
+    return "asyncio"
+
 
 ENGINE = ScriptedEngine(
     "Words of {file_name}.", seconds=0.05, fail=lambda name, _: "no speech" if name.startswith("silent") else None
@@ -101,7 +109,8 @@ def uploads(sandbox):
     return Counter(e.file_sha256 for e in sandbox.ledger.entries("upload") if e.task_id is not None)
 
 
-async def test_every_kind_of_source_comes_out_with_its_words(sandbox, client, files, serve):
+@on_both_loops
+async def test_every_kind_of_source_comes_out_with_its_words(anyio_backend, sandbox, client, files, serve):
     [first, second] = files("a.mp3", "b.mp3")
     media = serve(lambda _: (200, {"Content-Type": "audio/mpeg"}, b"bytes behind a URL"))
     url = f"{media.url}/films/c.mp3"
@@ -157,7 +166,10 @@ async def test_what_cannot_be_meant_is_said_at_once(client, options, match):
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-async def test_an_endless_source_is_read_no_further_ahead_than_twice_the_concurrency(client, asynchronous):
+@on_both_loops
+async def test_an_endless_source_is_read_no_further_ahead_than_twice_the_concurrency(
+    anyio_backend, client, asynchronous
+):
     taken = itertools.count()
     read = 0
 
@@ -182,7 +194,8 @@ async def test_an_endless_source_is_read_no_further_ahead_than_twice_the_concurr
                 break
 
 
-async def test_a_source_that_blocks_for_ever_does_not_hold_up_the_end(client):
+@on_both_loops
+async def test_a_source_that_blocks_for_ever_does_not_hold_up_the_end(anyio_backend, client):
     """An iterator that waits in a thread, like one that watches a folder."""
 
     def watching():
@@ -198,7 +211,8 @@ async def test_a_source_that_blocks_for_ever_does_not_hold_up_the_end(client):
     assert 1.2 > time.monotonic() - began
 
 
-async def test_a_source_that_breaks_ends_the_batch_with_its_own_error(client):
+@on_both_loops
+async def test_a_source_that_breaks_ends_the_batch_with_its_own_error(anyio_backend, client):
     def broken():
         yield "a.mp3", b"a"
         raise LookupError("no more tapes")
@@ -207,7 +221,8 @@ async def test_a_source_that_breaks_ends_the_batch_with_its_own_error(client):
         await run(client, broken())
 
 
-async def test_one_failure_sinks_no_other(sandbox, client, files, tmp_path):
+@on_both_loops
+async def test_one_failure_sinks_no_other(anyio_backend, sandbox, client, files, tmp_path):
     good, silent, gone, empty = files("good.mp3", "silent.mp3", "gone.mp3", "empty.mp3")
     gone.unlink()
     empty.write_bytes(b"")
@@ -263,7 +278,8 @@ async def test_a_task_that_was_cancelled_on_the_site_is_an_outcome(polyglot_sand
         assert isinstance((await anext(outcomes)).error, TaskCancelledError)
 
 
-async def test_without_a_credential_that_is_accepted_the_batch_ends(sandbox, connect, files, tmp_path):
+@on_both_loops
+async def test_without_a_credential_that_is_accepted_the_batch_ends(anyio_backend, sandbox, connect, files, tmp_path):
     async with connect(sandbox) as client:
         await run(client, files("a.mp3"), journal=tmp_path / "j.db")
         sandbox.faults.add("status call=upload status=401 times=forever")
@@ -313,7 +329,8 @@ def journal_usage_of_yesterday(path):
 # Contents and keys.
 
 
-async def test_a_second_run_does_nothing(sandbox, client, files, tmp_path):
+@on_both_loops
+async def test_a_second_run_does_nothing(anyio_backend, sandbox, client, files, tmp_path):
     paths = files("a.mp3", "b.mp3")
     await run(client, paths, journal=tmp_path / "j.db")
     sandbox.ledger.clear()
@@ -323,7 +340,10 @@ async def test_a_second_run_does_nothing(sandbox, client, files, tmp_path):
     assert 0 == sandbox.ledger.count()
 
 
-async def test_the_same_content_is_paid_for_once_and_every_file_has_its_outcome(sandbox, client, files, tmp_path):
+@on_both_loops
+async def test_the_same_content_is_paid_for_once_and_every_file_has_its_outcome(
+    anyio_backend, sandbox, client, files, tmp_path
+):
     first, second, third = files("a.mp3", "b.mp3", "silent.mp3")
     second.write_bytes(first.read_bytes())
     outcomes = await run(client, [first, second, third, first], journal=tmp_path / "j.db", concurrency=2)
@@ -498,8 +518,9 @@ async def test_a_file_too_large_for_the_plan_is_not_sent(polyglot_sandbox_factor
 # Ends before the end.
 
 
+@on_both_loops
 async def test_an_early_end_leaves_the_journal_right_and_says_what_is_in_flight(
-    polyglot_sandbox_factory, connect, tmp_path
+    anyio_backend, polyglot_sandbox_factory, connect, tmp_path
 ):
     sandbox = polyglot_sandbox_factory(
         engine=ScriptedEngine("w", seconds=lambda name, _: 0.0 if "quick" in name else 60.0)
@@ -524,7 +545,8 @@ async def test_an_early_end_leaves_the_journal_right_and_says_what_is_in_flight(
     assert {name for name, state in left.items() if state == "running"} == set(outcomes.in_flight)
 
 
-async def test_an_outcome_that_was_not_dealt_with_is_given_again(sandbox, client, tmp_path):
+@on_both_loops
+async def test_an_outcome_that_was_not_dealt_with_is_given_again(anyio_backend, sandbox, client, tmp_path):
     """The body breaks while it deals with the first outcome: a crash there must not swallow it."""
     sources = [("a.mp3", b"a")]
     with pytest.raises(ZeroDivisionError):
@@ -552,7 +574,10 @@ async def test_it_can_be_acknowledged_at_once(client, tmp_path):
         ("status call=upload status=429 retry_after=60 times=forever", None, None),  # certainly not accepted, or unsure
     ],
 )
-async def test_cancelled_while_a_submission_is_under_way(sandbox, client, tmp_path, fault, state, in_flight):
+@on_both_loops
+async def test_cancelled_while_a_submission_is_under_way(
+    anyio_backend, sandbox, client, tmp_path, fault, state, in_flight
+):
     sandbox.faults.add(fault)
     with anyio.move_on_after(0.5):
         async with client.batch([("a.mp3", b"a")], journal=tmp_path / "j.db") as outcomes:
@@ -581,7 +606,8 @@ async def test_cancelled_in_the_middle_of_a_body_it_is_new_again_and_not_in_flig
     assert 0 == sum(sandbox.state()["tasks"].values())
 
 
-async def test_progress_adds_up(client, files, tmp_path):
+@on_both_loops
+async def test_progress_adds_up(anyio_backend, client, files, tmp_path):
     paths, seen = files("a.mp3", "b.mp3", "silent.mp3", "c.mp3"), []
     await run(client, paths[:1], journal=tmp_path / "j.db")
 

@@ -18,6 +18,13 @@ from polyglot_async._workflows import recovery
 from polyglot_async._workflows.journal import locked_journal, read_journal
 
 pytestmark = pytest.mark.anyio
+on_both_loops = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+
+
+@pytest.fixture
+def anyio_backend():
+    """One loop but where it is said: the core ones run on both."""
+    return "asyncio"
 
 
 @pytest.fixture(autouse=True)
@@ -149,7 +156,10 @@ async def test_what_is_open_is_settled_even_if_it_is_no_source_of_this_run(servi
 
 
 @pytest.mark.parametrize("on_uncertain", ["park", "retry", "raise"])
-async def test_of_two_of_one_name_of_which_one_was_accepted_nobody_can_tell_which(service, path, resume, on_uncertain):
+@on_both_loops
+async def test_of_two_of_one_name_of_which_one_was_accepted_nobody_can_tell_which(
+    anyio_backend, service, path, resume, on_uncertain
+):
     sources = await left(path, "x.mp3", "x.mp3")
     service.add("x.mp3")
     if on_uncertain == "raise":
@@ -181,7 +191,8 @@ async def test_a_parked_one_is_looked_for_again_by_the_next_run(service, path, r
 
 
 @pytest.mark.parametrize("status", [403, 404, 500])
-async def test_a_list_that_cannot_be_read_proves_nothing(service, path, resume, status):
+@on_both_loops
+async def test_a_list_that_cannot_be_read_proves_nothing(anyio_backend, service, path, resume, status):
     sources = await left(path, "a.mp3")
     service.broken = status
     [outcome] = (await resume(sources)).values()

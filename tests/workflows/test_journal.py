@@ -16,6 +16,14 @@ from polyglot_async._protocol.windows import Usage
 from polyglot_async._workflows.journal import Entry, Place, State, locked_journal, read_journal
 
 pytestmark = pytest.mark.anyio
+on_both_loops = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+
+
+@pytest.fixture
+def anyio_backend():
+    """One loop but where it is said: the core ones run on both."""
+    return "asyncio"
+
 
 PLACE = Place(path="/a/talk.mp3", size=7, modified_ns=1)
 
@@ -107,14 +115,16 @@ async def test_the_count_of_requests_is_kept_with_every_step(path, anyio_backend
     assert Usage() == read_journal(path)[1]
 
 
-async def test_a_step_is_noted_even_if_its_caller_is_cancelled(journal, path):
+@on_both_loops
+async def test_a_step_is_noted_even_if_its_caller_is_cancelled(anyio_backend, journal, path):
     with anyio.CancelScope() as scope:
         scope.cancel()
         await journal.add("k", "a", None, "")
     assert {"k": State.NEW} == states(path)
 
 
-async def test_many_at_once_take_turns(journal, path):
+@on_both_loops
+async def test_many_at_once_take_turns(anyio_backend, journal, path):
     async with anyio.create_task_group() as tasks:
         for number in range(50):
             tasks.start_soon(journal.add, f"k{number}", "a", None, "")

@@ -141,8 +141,8 @@ async def test_cancelled_in_the_middle_of_a_look_too(sandbox, client):
     "fault",
     ["status call={} status=500 times=4", "reset_after_body call={} times=4", "status call={} status=429 times=1"],
 )
-@pytest.mark.parametrize("count", [1, 3])
-async def test_what_passes_is_waited_out(sandbox, client, fault, count):
+@pytest.mark.parametrize(("anyio_backend", "count"), [("asyncio", 1), ("trio", 3)])
+async def test_what_passes_is_waited_out(anyio_backend, sandbox, client, fault, count):
     tasks = await start_all(client, count)
     sandbox.faults.add(fault.format("get" if count == 1 else "list"))
     assert {"completed"} == {task.status for task in await wait_all(client, tasks)}
