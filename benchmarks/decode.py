@@ -41,8 +41,8 @@ def make_body(segments: int) -> bytes:
 
 
 def by_polyglot(body: bytes) -> Callable[[], object]:
-    from polyglot_async._protocol.endpoints import parse_transcript
-    from polyglot_async._protocol.messages import ApiResponse
+    from polyglot_async._api.endpoints import parse_transcript
+    from polyglot_async._api.messages import ApiResponse
 
     answer = ApiResponse(status_code=200, headers={}, body=body)
     return lambda: parse_transcript(answer)

@@ -4,8 +4,8 @@
 ...     transcript = await client.transcribe("interview.mp4")
 ...     transcript.save("interview.srt")
 
-Start at `AsyncPolyglot` or `Polyglot`; every error is a `PolyglotError`. Importing this package is light: a room is
-loaded when the first of its names is used (PEP 562).
+Start at `AsyncPolyglot` or `Polyglot`; every error is a `PolyglotError`. Importing this package is light: a module
+is loaded when the first of its names is used (PEP 562).
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from . import subtitles, webhooks
+    from ._api.messages import RawResponse
+    from ._batch.batch import BatchStream
+    from ._batch.outcomes import BatchProgress, Outcome, Upload
     from ._client import AsyncPolyglot
+    from ._downloads.remote_file import MediaStream, RemoteMedia
     from ._errors import (
         ApiConnectionError,
         ApiStatusError,
@@ -44,17 +48,14 @@ if TYPE_CHECKING:
         WaitTimeoutError,
         WebhookVerificationError,
     )
-    from ._io.media import MediaSource
     from ._models import Limits, Segment, Task, TaskPage, TaskStatus, Transcript, UrlValidation, WebhookEvent
-    from ._protocol.messages import RawResponse
+    from ._runtime import Runtime
     from ._sync.client import Polyglot
     from ._sync.transcriptions import Transcriptions
-    from ._workflows.batch import BatchStream
-    from ._workflows.listing import TaskList
-    from ._workflows.outcomes import BatchProgress, Outcome, Upload
-    from ._workflows.raw_transcriptions import RawTranscriptions
-    from ._workflows.remote_media import MediaStream, RemoteMedia
-    from ._workflows.transcriptions import AsyncTranscriptions
+    from ._tasks.calls import AsyncTranscriptions
+    from ._tasks.pagination import TaskList
+    from ._tasks.raw_calls import RawTranscriptions
+    from ._uploads.sources import MediaSource
 
 __all__ = [
     "ApiConnectionError",
@@ -84,6 +85,7 @@ __all__ = [
     "RawTranscriptions",
     "RemoteMedia",
     "ResponseDecodeError",
+    "Runtime",
     "Segment",
     "ServerError",
     "SourceChangedError",
@@ -109,27 +111,28 @@ __all__ = [
 ]
 
 _MODULES = ("subtitles", "webhooks")
-_ROOMS = {name: "_errors" for name in __all__ if name.endswith("Error")} | {
+_LAZY_ATTRS = {name: "_errors" for name in __all__ if name.endswith("Error")} | {
     "AsyncPolyglot": "_client",
-    "AsyncTranscriptions": "_workflows.transcriptions",
-    "BatchProgress": "_workflows.outcomes",
-    "BatchStream": "_workflows.batch",
+    "AsyncTranscriptions": "_tasks.calls",
+    "BatchProgress": "_batch.outcomes",
+    "BatchStream": "_batch.batch",
     "Limits": "_models",
-    "MediaSource": "_io.media",
-    "MediaStream": "_workflows.remote_media",
-    "Outcome": "_workflows.outcomes",
+    "MediaSource": "_uploads.sources",
+    "MediaStream": "_downloads.remote_file",
+    "Outcome": "_batch.outcomes",
     "Polyglot": "_sync.client",
-    "RawResponse": "_protocol.messages",
-    "RawTranscriptions": "_workflows.raw_transcriptions",
-    "RemoteMedia": "_workflows.remote_media",
+    "RawResponse": "_api.messages",
+    "RawTranscriptions": "_tasks.raw_calls",
+    "RemoteMedia": "_downloads.remote_file",
+    "Runtime": "_runtime",
     "Segment": "_models",
     "Task": "_models",
-    "TaskList": "_workflows.listing",
+    "TaskList": "_tasks.pagination",
     "TaskPage": "_models",
     "TaskStatus": "_models",
     "Transcript": "_models",
     "Transcriptions": "_sync.transcriptions",
-    "Upload": "_workflows.outcomes",
+    "Upload": "_batch.outcomes",
     "UrlValidation": "_models",
     "WebhookEvent": "_models",
 }
@@ -138,9 +141,9 @@ _ROOMS = {name: "_errors" for name in __all__ if name.endswith("Error")} | {
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f".{name}", __name__)
-    if name not in _ROOMS:
+    if name not in _LAZY_ATTRS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{_ROOMS[name]}", __name__), name)
+    value = getattr(importlib.import_module(f".{_LAZY_ATTRS[name]}", __name__), name)
     globals()[name] = value
     return value
 

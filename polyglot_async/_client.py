@@ -11,27 +11,27 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import attrs
 import httpx
 
+from ._concurrency import from_any_thread
 from ._errors import ConfigurationError
-from ._io.credential import Credential
-from ._io.limits import Limiter
-from ._io.threads import from_any_thread
-from ._io.transport import Transport
-from ._protocol.base_url import DEFAULT_BASE_URL, checked_base_url
-from ._workflows.account import fetch_limits
-from ._workflows.submissions import Submissions
-from ._workflows.transcriptions import AsyncTranscriptions
-from ._workflows.watcher import Watcher
+from ._http.base_url import DEFAULT_BASE_URL, checked_base_url
+from ._http.credential import Credential
+from ._http.transport import Transport
+from ._limits.limiter import Limiter
+from ._tasks.account import fetch_limits
+from ._tasks.calls import AsyncTranscriptions
+from ._tasks.poller import Watcher
+from ._tasks.submit import Submissions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from types import EllipsisType, TracebackType
 
-    from ._io.credential import ApiKey
-    from ._io.form_body import OnProgress
-    from ._io.media import MediaSource
+    from ._batch.batch import BatchStream, OnBatchProgress, OnUncertain, Sources
+    from ._concurrency import OnProgress
+    from ._http.credential import ApiKey
     from ._models import Limits, Transcript
-    from ._workflows.batch import BatchStream, OnBatchProgress, OnUncertain, Sources
+    from ._uploads.sources import MediaSource
     from .webhooks import WebhookReceiver
 
 
@@ -257,7 +257,7 @@ class AsyncPolyglot:
             AuthenticationError: the credential is not accepted; what is in flight stays in the journal.
             QuotaExhaustedError: the day's or the month's requests are spent.
         """
-        from ._workflows.batch import BatchOptions, run_batch  # noqa: PLC0415 - it brings SQLite, which few need
+        from ._batch.batch import BatchOptions, run_batch  # noqa: PLC0415 - it brings SQLite, which few need
 
         asked = BatchOptions(
             options={"model": model, "input_language": input_language, "output_language": output_language},
@@ -275,7 +275,7 @@ class AsyncPolyglot:
 
 def _own_http_client() -> httpx.AsyncClient:
     # Loaded here: httpcore takes as long to import as httpx, which loads it with its first client too.
-    from ._io.wire import default_transport  # noqa: PLC0415
+    from ._http.fast_transport import default_transport  # noqa: PLC0415
 
     return httpx.AsyncClient(transport=default_transport())
 

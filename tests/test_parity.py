@@ -16,7 +16,7 @@ from polyglot_async import (
     TaskList,
     Transcriptions,
 )
-from polyglot_async._io.transport import StreamedResponse
+from polyglot_async._http.transport import StreamedResponse
 from polyglot_async._sync import streams
 from polyglot_async._sync.transcriptions import SyncRawTranscriptions
 

@@ -10,7 +10,7 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from . import _screen
+from .._cli import _screen
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import attrs
 
-from . import _screen
+from .._cli import _screen
 from ._failures import scrubbed
 from ._values import as_json
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import _screen
+from .._cli import _screen
 from ._failures import (
     BROKEN_PIPE,
     INTERRUPTED,

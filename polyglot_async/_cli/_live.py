@@ -13,8 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from .._workflows.outcomes import BatchProgress
-from . import _screen
+from .._batch.outcomes import BatchProgress
+from .._cli import _screen
 from ._bars import NarrowConsole, short
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from .._workflows.outcomes import Upload
+    from .._batch.outcomes import Upload
 
 _SHOWN_UPLOADS = 8
 _REFRESHES = 8

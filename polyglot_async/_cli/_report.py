@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._errors import SubmissionUncertainError
-from .._workflows.journal import Entry, State
+from .._state.journal import Entry, State
 from ._failures import failure_of
 
 if TYPE_CHECKING:

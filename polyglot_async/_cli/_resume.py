@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from .._batch.item import identify
 from .._errors import JournalError, MediaError
-from .._workflows.batch_item import identify
-from .._workflows.journal import Entry, State, locked_journal, read_journal
+from .._state.journal import Entry, State, locked_journal, read_journal
 from ._failures import InputError
 from ._files import check_folder
 

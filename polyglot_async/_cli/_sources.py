@@ -10,8 +10,8 @@ from urllib.parse import unquote, urlsplit
 import attrs
 
 from .._errors import MediaError
-from .._io.media import media_from
-from .._protocol.media_types import MEDIA_SUFFIXES
+from .._uploads.media_types import MEDIA_SUFFIXES
+from .._uploads.sources import media_from
 from ._failures import InputError
 from ._files import safe_name
 

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from pathlib import Path
 
+    from .._batch.batch import BatchStream, OnUncertain
+    from .._batch.outcomes import BatchProgress, Outcome
     from .._client import AsyncPolyglot
-    from .._workflows.batch import BatchStream, OnUncertain
-    from .._workflows.outcomes import BatchProgress, Outcome
     from ._sources import Source
 
 

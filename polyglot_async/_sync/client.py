@@ -6,7 +6,7 @@ import copy
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from .._client import AsyncPolyglot
-from .._portal import Portal
+from .portal import Portal
 from .streams import SyncBatch
 from .transcriptions import Transcriptions
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from .._io.credential import ApiKey
-    from .._io.form_body import OnProgress
-    from .._io.media import MediaSource
+    from .._batch.batch import OnBatchProgress, OnUncertain, Sources
+    from .._concurrency import OnProgress
+    from .._http.credential import ApiKey
     from .._models import Limits, Transcript
-    from .._workflows.batch import OnBatchProgress, OnUncertain, Sources
+    from .._uploads.sources import MediaSource
     from ..webhooks import WebhookReceiver
 
 

@@ -6,20 +6,20 @@ import io
 import os
 from typing import TYPE_CHECKING, Any, Self
 
-from .._workflows.outcomes import BatchProgress
+from .._batch.outcomes import BatchProgress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
-    from .._io.transport import StreamedResponse
+    from .._batch.batch import BatchStream
+    from .._batch.outcomes import Outcome
+    from .._downloads.remote_file import MediaStream, RemoteMedia
+    from .._http.transport import StreamedResponse
     from .._models import Task, TaskPage
-    from .._portal import Held, Portal
-    from .._workflows.batch import BatchStream
-    from .._workflows.listing import TaskList
-    from .._workflows.outcomes import Outcome
-    from .._workflows.remote_media import MediaStream, RemoteMedia
+    from .._tasks.pagination import TaskList
+    from .portal import Held, Portal
 
 
 class SyncTaskList:

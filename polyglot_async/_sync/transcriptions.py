@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from .._io.form_body import OnProgress
-    from .._io.media import MediaSource
+    from .._api.messages import RawResponse
+    from .._concurrency import OnProgress
     from .._models import Task, TaskPage, Transcript, UrlValidation
-    from .._portal import Portal
-    from .._protocol.messages import RawResponse
-    from .._workflows.raw_transcriptions import RawTranscriptions, TaskOrId
-    from .._workflows.transcriptions import AsyncTranscriptions
+    from .._tasks.calls import AsyncTranscriptions
+    from .._tasks.raw_calls import RawTranscriptions, TaskOrId
+    from .._uploads.sources import MediaSource
+    from .portal import Portal
 
 
 class Transcriptions:

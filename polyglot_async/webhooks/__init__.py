@@ -17,10 +17,10 @@ anything: use https.
 
 from __future__ import annotations
 
+from .._api.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER
 from .._errors import WebhookVerificationError
-from .._io.replay_store import Claim, MemorySeenStore, SeenStore, SqliteSeenStore
 from .._models import WebhookEvent
-from .._protocol.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER
+from ._dedupe_store import Claim, MemorySeenStore, SeenStore, SqliteSeenStore
 from ._explain import Explanation, explain
 from ._receiver import WebhookReceiver
 from ._verify import Headers, sign, verify

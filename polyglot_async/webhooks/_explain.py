@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from .._api import signature
+from .._api.decoding import decode_json
 from .._errors import WebhookVerificationError
-from .._protocol import signature
-from .._protocol.codec import decode_json
 from ._verify import (
     DEFAULT_TOLERANCE,
     Headers,

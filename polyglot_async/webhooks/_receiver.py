@@ -27,16 +27,16 @@ import anyio
 from anyio import to_thread
 
 from .._errors import ConfigurationError, WebhookVerificationError
-from .._io.replay_store import Claim, MemorySeenStore
 from ._asgi import Answer, ClientGoneError, RefusedError, check_request, live, normal_path, read_body, respond
+from ._dedupe_store import Claim, MemorySeenStore
 from ._verify import DEFAULT_TOLERANCE, check_secrets, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .._io.replay_store import SeenStore
     from .._models import WebhookEvent
     from ._asgi import Receive, Scope, Send
+    from ._dedupe_store import SeenStore
 
 logger = logging.getLogger("polyglot_async")
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
 
+from .._api import signature
+from .._api.decoding import decode_json, structure
+from .._api.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER
 from .._errors import WebhookVerificationError
 from .._models import WebhookEvent
-from .._protocol import signature
-from .._protocol.codec import decode_json, structure
-from .._protocol.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER
 
 Headers: TypeAlias = Mapping[str, Any] | Iterable[tuple[str | bytes, str | bytes]]
 """A mapping, pairs (as in an ASGI scope), or the headers object of any framework that has `items()`."""

@@ -14,10 +14,10 @@ import pytest
 from rich.console import Console
 
 from polyglot_async import Polyglot
+from polyglot_async._batch.outcomes import BatchProgress, Upload
 from polyglot_async._cli import _files
 from polyglot_async._cli._live import Live, counts, eta
-from polyglot_async._workflows.journal import locked_journal
-from polyglot_async._workflows.outcomes import BatchProgress, Upload
+from polyglot_async._state.journal import locked_journal
 
 JOURNAL = ("--journal", "j.db")
 
@@ -188,7 +188,7 @@ def test_files_with_the_same_content_are_paid_for_once_and_each_gets_its_files(p
 def test_an_uncertain_one_is_parked_with_a_hint_and_sent_again_when_asked(
     polyglot, environment, distinct, faults, monkeypatch
 ):
-    monkeypatch.setattr("polyglot_async._workflows.recovery.SETTLING_SECONDS", 0.0)
+    monkeypatch.setattr("polyglot_async._tasks.recovery.SETTLING_SECONDS", 0.0)
     path = distinct("unsure.wav")
     faults.add("reset_after_body call=upload times=1")
     faults.add("status call=list status=500 times=9")

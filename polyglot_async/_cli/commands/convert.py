@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .. import _screen
+from ..._cli import _screen
 from .._bars import Bars
 from .._failures import InputError
 from .._files import STDOUT, checked_target

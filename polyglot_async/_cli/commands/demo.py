@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .. import _screen
+from ..._cli import _screen
 from .._bars import Bars
 from .._files import check_folder, free_path, make_folder
 from .._group import command as polyglot_command

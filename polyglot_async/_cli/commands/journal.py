@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from ..._workflows.journal import Entry, State, read_journal
-from .. import _screen
+from ..._cli import _screen
+from ..._state.journal import Entry, State, read_journal
 from .._group import command as polyglot_command
 
 if TYPE_CHECKING:

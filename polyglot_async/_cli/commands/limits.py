@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .. import _screen
+from ..._cli import _screen
 from .._group import command as polyglot_command
 from .._values import as_json, limit_facts
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .. import _screen
+from ..._cli import _screen
 from .._group import command as polyglot_command
 from .._values import as_json, languages
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import click
 
+from ..._cli import _screen
 from ...webhooks import WebhookReceiver
-from .. import _screen
 from .._deliveries import Display
 from .._failures import InputError, InterruptedCommandError
 from .._group import command as polyglot_command

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .. import _screen
+from ..._cli import _screen
 from .._files import STDOUT, checked_target
 from .._group import command as polyglot_command
 from .._group import one_word

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..._cli import _screen
 from ..._errors import PolyglotError
-from .. import _screen
 from .._group import command as polyglot_command
 from .._local import make_sandbox
 

@@ -10,7 +10,7 @@ import attrs
 import click
 from anyio import to_thread
 
-from .. import _screen
+from ..._cli import _screen
 from .._failures import IncompleteError, InputError, InterruptedCommandError, failure_of
 from .._files import STDOUT, put, safe_name
 from .._group import command as polyglot_command
@@ -25,9 +25,9 @@ from .._transcribe import Outcomes, Wishes, transcribing
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ..._batch.outcomes import Outcome
     from ..._client import AsyncPolyglot
     from ..._models import Transcript
-    from ..._workflows.outcomes import Outcome
     from .._settings import Settings
     from .._sources import Source
 

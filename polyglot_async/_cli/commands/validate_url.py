@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .. import _screen
+from ..._cli import _screen
 from .._failures import FAILED, scrubbed
 from .._group import command as polyglot_command
 from .._sources import checked_url

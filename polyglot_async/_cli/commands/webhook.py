@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
+from ..._cli import _screen
 from ..._errors import WebhookVerificationError
 from ...webhooks import SIGNATURE_HEADER, TIMESTAMP_HEADER, Explanation, explain
-from .. import _screen
 from .._failures import FAILED, InputError
 from .._files import STDOUT
 from .._group import command as polyglot_command

@@ -1,0 +1,1 @@
+"""Many files under the limits of one account."""

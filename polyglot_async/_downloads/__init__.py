@@ -1,0 +1,1 @@
+"""Downloads: byte ranges, file writer, partial files, remote files."""

@@ -1,0 +1,1 @@
+"""The HTTP side: credential, base URL, retries, transport, sockets."""

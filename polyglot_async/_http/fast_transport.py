@@ -1,0 +1,235 @@
+"""An httpx transport for large bodies and many calls: `SocketBackend` below httpcore, a small pool above it.
+
+httpcore's own pool looks at every connection whenever a request begins or ends; here idle connections wait on a
+stack, so that the cost of a call does not grow with their number, and the fewest are kept warm.
+
+Only public names are used: `httpx.AsyncBaseTransport`, `httpcore.AsyncHTTPConnection` and httpcore's network
+backend interface. Not spoken: HTTP/2, proxies, unix sockets; pass an `httpx.AsyncClient` of your own for those.
+"""
+
+from __future__ import annotations
+
+import ssl
+import sys
+import urllib.request
+from collections.abc import AsyncGenerator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Final, cast
+
+import anyio
+import anyio.to_thread
+import httpcore
+import httpx
+
+from .socket_backend import SocketBackend
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+
+LIMITS: Final = httpx.Limits(max_connections=100, max_keepalive_connections=20)
+
+# Leaves stand before their bases: the first that fits is the most specific.
+_ERRORS: Final[tuple[tuple[type[Exception], type[httpx.TransportError]], ...]] = (
+    (httpcore.ConnectTimeout, httpx.ConnectTimeout),
+    (httpcore.ReadTimeout, httpx.ReadTimeout),
+    (httpcore.WriteTimeout, httpx.WriteTimeout),
+    (httpcore.PoolTimeout, httpx.PoolTimeout),
+    (httpcore.TimeoutException, httpx.TimeoutException),
+    (httpcore.ConnectError, httpx.ConnectError),
+    (httpcore.ReadError, httpx.ReadError),
+    (httpcore.WriteError, httpx.WriteError),
+    (httpcore.NetworkError, httpx.NetworkError),
+    (httpcore.LocalProtocolError, httpx.LocalProtocolError),
+    (httpcore.RemoteProtocolError, httpx.RemoteProtocolError),
+    (httpcore.ProtocolError, httpx.ProtocolError),
+    (httpcore.ProxyError, httpx.ProxyError),
+    (httpcore.UnsupportedProtocol, httpx.UnsupportedProtocol),
+)
+
+
+@contextmanager
+def _errors_of_httpx() -> Iterator[None]:
+    try:
+        yield
+    except Exception as exc:
+        for theirs, public in _ERRORS:
+            if isinstance(exc, theirs):
+                raise public(str(exc)) from exc
+        raise
+
+
+class _Body(httpx.AsyncByteStream):
+    """The body of a response; closing it gives the connection back, once, cancelled or not."""
+
+    def __init__(self, response: httpcore.Response, give_back: Callable[[], Awaitable[None]]) -> None:
+        self._response = response
+        self._give_back = give_back
+        self._closed = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with _errors_of_httpx():
+            async for chunk in cast("AsyncIterable[bytes]", self._response.stream):
+                yield chunk
+
+    async def aclose(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        with anyio.CancelScope(shield=True):
+            try:
+                await self._response.aclose()
+            finally:
+                await self._give_back()
+
+
+class WireTransport(httpx.AsyncBaseTransport):
+    """HTTP/1.1 over `SocketBackend`; idle connections wait on a stack, so that few are used and stay warm.
+
+    `verify` and `trust_env` are what `httpx.create_ssl_context` takes; it is called for the first https request,
+    in a thread. `limits` means what it means to httpx. Every error is an httpx.TransportError; after a
+    ConnectError, ConnectTimeout or PoolTimeout no byte of the request has left.
+    """
+
+    def __init__(
+        self,
+        *,
+        verify: ssl.SSLContext | bool = True,
+        trust_env: bool = True,
+        limits: httpx.Limits = LIMITS,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] = (),
+    ) -> None:
+        self._verify = verify
+        self._trust_env = trust_env
+        self._tls = verify if isinstance(verify, ssl.SSLContext) else None
+        self._tls_lock = anyio.Lock()
+        self._most = sys.maxsize if limits.max_connections is None else limits.max_connections
+        most_idle = limits.max_keepalive_connections
+        self._most_idle = self._most if most_idle is None else min(most_idle, self._most)
+        self._expiry = limits.keepalive_expiry
+        self._local_address = local_address
+        self._socket_options = list(socket_options)
+        self._backend = SocketBackend()
+        self._slots = anyio.Semaphore(self._most, fast_acquire=True)
+        self._busy: set[httpcore.AsyncHTTPConnection] = set()
+        self._idle: list[httpcore.AsyncHTTPConnection] = []  # the last used stands last
+        self._closed = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send `request`, and return its response with the body still to be read."""
+        chunks = aiter(cast("httpx.AsyncByteStream", request.stream))
+        try:
+            with _errors_of_httpx():
+                return await self._exchange(request, chunks)
+        finally:
+            # httpcore leaves a body that was not sent to its end to the garbage collector; it may hold a file open.
+            if isinstance(chunks, AsyncGenerator):
+                await chunks.aclose()
+
+    async def _exchange(self, request: httpx.Request, chunks: AsyncIterator[bytes]) -> httpx.Response:
+        url = request.url
+        if url.scheme not in {"http", "https"}:
+            raise httpcore.UnsupportedProtocol(f"this transport speaks http and https, not {url.scheme!r}")
+        if url.scheme == "https" and self._tls is None:
+            await self._make_tls()
+        inner = httpcore.Request(
+            method=request.method,
+            url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+            headers=request.headers.raw,
+            content=chunks,
+            extensions=request.extensions,
+        )
+        await self._take_slot(request.extensions.get("timeout", {}).get("pool"))
+        connection = None
+        try:
+            connection = await self._take_connection(inner.url.origin)
+            response = await connection.handle_async_request(inner)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._give_back(connection)
+            raise
+        return httpx.Response(
+            status_code=response.status,
+            headers=response.headers,
+            stream=_Body(response, partial(self._give_back, connection)),
+            extensions=response.extensions,
+        )
+
+    async def aclose(self) -> None:
+        """Close every connection; requests that are under way fail."""
+        self._closed = True
+        idle, self._idle = self._idle, []
+        for connection in [*idle, *self._busy]:
+            await connection.aclose()
+
+    async def _make_tls(self) -> None:
+        make = partial(httpx.create_ssl_context, verify=self._verify, trust_env=self._trust_env)
+        async with self._tls_lock:
+            # Reading the authorities takes tens of milliseconds of processor: once, and not on the loop.
+            self._tls = self._tls or await anyio.to_thread.run_sync(make)
+
+    async def _take_slot(self, timeout: float | None) -> None:
+        try:
+            with anyio.fail_after(timeout):
+                await self._slots.acquire()
+        except TimeoutError as exc:
+            raise httpcore.PoolTimeout(f"all {self._most} connections are in use") from exc
+
+    async def _take_connection(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection:
+        connection = self._pop_idle(origin)
+        while connection is not None and connection.has_expired():
+            await connection.aclose()
+            connection = self._pop_idle(origin)
+        if connection is None:
+            connection = httpcore.AsyncHTTPConnection(
+                origin,
+                ssl_context=self._tls,
+                keepalive_expiry=self._expiry,
+                local_address=self._local_address,
+                network_backend=self._backend,
+                socket_options=self._socket_options,
+            )
+        self._busy.add(connection)
+        await self._trim()
+        return connection
+
+    def _pop_idle(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection | None:
+        for index in reversed(range(len(self._idle))):
+            if self._idle[index].can_handle_request(origin):
+                return self._idle.pop(index)
+        return None
+
+    async def _give_back(self, connection: httpcore.AsyncHTTPConnection | None) -> None:
+        """End a request: its connection goes on the stack or is closed, its slot goes to the next in line."""
+        try:
+            if connection is not None:
+                self._busy.discard(connection)
+                if connection.is_available() and not self._closed:
+                    self._idle.append(connection)
+                    await self._trim()
+                else:
+                    await connection.aclose()
+        finally:
+            self._slots.release()
+
+    async def _trim(self) -> None:
+        """Close idle connections from the bottom of the stack: those too many, and those too old."""
+        room = min(self._most_idle, self._most - len(self._busy))
+        while self._idle and (len(self._idle) > room or self._idle[0].has_expired()):
+            await self._idle.pop(0).aclose()
+
+
+def default_transport(
+    *, verify: ssl.SSLContext | bool = True, trust_env: bool = True, limits: httpx.Limits = LIMITS
+) -> WireTransport | None:
+    """The transport for an `httpx.AsyncClient` of ours: a `WireTransport`, or None for httpx's own.
+
+    None where httpx knows better: the environment names proxies (httpx reads HTTP_PROXY, HTTPS_PROXY, ALL_PROXY
+    and NO_PROXY, but only if it is given no transport), or the system is Windows. Pass the same `verify`,
+    `trust_env` and `limits` to the client: with a transport it ignores them, without one it needs them.
+    """
+    proxied = trust_env and not {"http", "https", "all"}.isdisjoint(urllib.request.getproxies())
+    if proxied or sys.platform == "win32":
+        return None
+    return WireTransport(verify=verify, trust_env=trust_env, limits=limits)

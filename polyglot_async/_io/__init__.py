@@ -1,1 +1,0 @@
-"""The only network, disk and clock."""

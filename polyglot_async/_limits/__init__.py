@@ -1,0 +1,1 @@
+"""The account's limits: windows, what 429s teach, the limiter."""

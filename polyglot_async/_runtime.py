@@ -1,0 +1,41 @@
+"""The seam for tests: clock, sleep and randomness of a client, in one object that its parts are handed.
+
+No part reads a clock, sleeps or rolls dice by itself. A test passes `AsyncPolyglot(runtime=Runtime(sleep=...))`, or runs
+under Trio's MockClock, which `anyio.current_time` and `anyio.sleep` follow.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import anyio
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@attrs.frozen(kw_only=True)
+class Runtime:
+    """Clock, sleep and randomness of a client; replace them in tests.
+
+    Attributes:
+        monotonic: seconds of a clock that only grows; durations and windows are measured with it.
+        utc_now: the present as an aware UTC datetime; calendar quotas and `Retry-After` dates are read with it.
+        unix_time: the present in Unix seconds; a journal's entries are stamped with it.
+        sleep: waits for so many seconds.
+        random: a number from 0 up to, not including, 1; spreads retries in time.
+    """
+
+    monotonic: Callable[[], float] = anyio.current_time
+    utc_now: Callable[[], datetime] = _utc_now
+    unix_time: Callable[[], float] = time.time
+    sleep: Callable[[float], Awaitable[None]] = anyio.sleep
+    random: Callable[[], float] = random.random

@@ -1,0 +1,1 @@
+"""Calls, submission, polling and listing of tasks."""

@@ -1,0 +1,297 @@
+"""The calls of the API, one method each, answered with values."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, overload
+
+import attrs
+from anyio import to_thread
+
+from .._api import endpoints
+from .._downloads.download import download_file, save_stream
+from .._downloads.range_reader import RangedFile
+from .._downloads.remote_file import open_media, open_stream
+from .._uploads.form_body import FormBody
+from .pagination import TaskList
+from .raw_calls import RawTranscriptions, TaskOrId, id_of, media_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from .._concurrency import OnProgress
+    from .._downloads.remote_file import MediaStream, RemoteMedia
+    from .._http.transport import StreamedResponse, Transport
+    from .._models import Task, TaskPage, Transcript, UrlValidation
+    from .._uploads.sources import MediaSource
+    from .poller import Watcher
+    from .submit import Submissions
+
+
+@attrs.frozen
+class AsyncTranscriptions:
+    """The calls below `transcriptions/` (contract: the table of calls).
+
+    Wherever a task is asked for, a `Task` or its id will do. Every call raises the errors of the tree at the head of
+    `PolyglotError`: `ApiConnectionError`, `ApiStatusError` and its children, `ResponseDecodeError`.
+    """
+
+    _transport: Transport = attrs.field(repr=False)
+    _submissions: Submissions = attrs.field(repr=False)
+    _watcher: Watcher = attrs.field(repr=False)
+
+    @property
+    def with_raw_response(self) -> RawTranscriptions:
+        """The same calls, answered with status, headers and body."""
+        return RawTranscriptions(self._transport, self._submissions)
+
+    async def upload(
+        self,
+        source: MediaSource,
+        *,
+        model: str | None = None,
+        input_language: str | None = None,
+        output_language: str | None = None,
+        name: str | None = None,
+        size: int | None = None,
+        content_type: str | None = None,
+        on_progress: OnProgress | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> Task:
+        """Upload media and start a task; return it, queued.
+
+        The media is read ahead in a worker thread, so the loop is never held. It is sent at most once: see
+        `SubmissionUncertainError`.
+
+        Args:
+            source: a path (`str` or `Path`), `bytes`, an open binary file (sent from where it stands, and left open),
+                a sync or async iterator of bytes, an httpx response being streamed, or a pair `(name, source)`.
+            model: e.g. "fast" (A1).
+            input_language: what is spoken, e.g. "en" (A1).
+            output_language: what to translate to, e.g. "ru" (A1).
+            name: the file name to send, where the source's own will not do.
+            size: bytes, for an iterator whose length is known; without it the body is sent chunked.
+            content_type: MIME type, where the first bytes and the suffix would tell wrong.
+            on_progress: called with the media's bytes sent and in all (None where unknown), sync or async, about once
+                a MiB; from 0 again when the upload is retried.
+            extra: form fields sent as they are beside the options, overruling them.
+
+        Raises:
+            MediaError: missing, unreadable, empty, too large for the plan; before any request.
+            SubmissionUncertainError: it went out, and neither an answer nor the list tells whether it was accepted.
+            RateLimitError: a limit is exceeded, or too many tasks are unfinished (A13).
+        """
+        raw = await self.with_raw_response.upload(
+            source,
+            model=model,
+            input_language=input_language,
+            output_language=output_language,
+            name=name,
+            size=size,
+            content_type=content_type,
+            on_progress=on_progress,
+            extra=extra,
+        )
+        return raw.parse()
+
+    async def from_url(
+        self,
+        url: str,
+        *,
+        model: str | None = None,
+        input_language: str | None = None,
+        output_language: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> Task:
+        """Start a task from a media URL, which the service fetches; return it, queued.
+
+        Args:
+            url: an http or https URL.
+            model: e.g. "fast" (A1).
+            input_language: what is spoken, e.g. "en" (A1).
+            output_language: what to translate to, e.g. "ru" (A1).
+            extra: JSON fields sent as they are beside `url` and the options (A2), overruling them.
+
+        Raises:
+            MediaError: it is no http or https URL; before any request.
+            BadRequestError: the service cannot use it.
+            SubmissionUncertainError: it went out, and neither an answer nor the list tells whether it was accepted.
+        """
+        raw = await self.with_raw_response.from_url(
+            url, model=model, input_language=input_language, output_language=output_language, extra=extra
+        )
+        return raw.parse()
+
+    async def validate_url(self, url: str, *, extra: Mapping[str, Any] | None = None) -> UrlValidation:
+        """Ask whether the service can use a media URL; a no is a value, not an error (A3)."""
+        return (await self.with_raw_response.validate_url(url, extra=extra)).parse()
+
+    def list(self, *, page_size: int = 100, **filters: Any) -> TaskList:
+        """List the tasks, newest first: `async for task in client.transcriptions.list(status="failed")`.
+
+        Args:
+            page_size: tasks to ask for in one request; the service may give fewer (A4).
+            **filters: query parameters, sent as they are.
+
+        Returns:
+            An async iterable over all tasks; its `pages()` gives them page by page. Nothing is asked before it is
+            iterated.
+        """
+        raw = self.with_raw_response
+
+        async def fetch(offset: int, cursor: str | None) -> TaskPage:
+            return (await raw.list(page_size=page_size, offset=offset, cursor=cursor, **filters)).parse()
+
+        return TaskList(fetch)
+
+    async def get(self, task: TaskOrId) -> Task:
+        """Get one task as it stands.
+
+        Raises:
+            NotFoundError: there is no such task.
+        """
+        return (await self.with_raw_response.get(task)).parse()
+
+    async def wait(
+        self,
+        task: TaskOrId,
+        *,
+        timeout: float | None = None,
+        poll_interval: float | None = None,
+    ) -> Task:
+        """Wait until a task is completed; return it.
+
+        All waits of a client share one poller, whose rhythm follows how long tasks really take. Server errors and lost
+        connections are waited out.
+
+        Args:
+            task: the task or its id; one that is final already costs no request.
+            timeout: seconds of patience, or None for as long as it takes.
+            poll_interval: seconds between looks at this task, where the poller's own rhythm will not do.
+
+        Raises:
+            TaskFailedError: it failed; `failure_reason` says why.
+            TaskCancelledError: it was cancelled on the site.
+            WaitTimeoutError: it was not final after `timeout` seconds. The task goes on.
+            NotFoundError: there is no such task.
+        """
+        return await self._watcher.wait(task, timeout=timeout, poll_interval=poll_interval)
+
+    async def result(self, task: TaskOrId) -> Transcript:
+        """Get the transcript of a completed task.
+
+        Raises:
+            ApiStatusError: the task is unfinished (A5).
+            NotFoundError: there is no such task.
+        """
+        raw = await self.with_raw_response.result(task)
+        # A long recording has megabytes of segments: parsing them here would hold the loop.
+        return await to_thread.run_sync(raw.parse) if len(raw.body) > _LARGE_ANSWER else raw.parse()
+
+    @overload
+    async def download(self, task: TaskOrId, kind: str) -> bytes: ...
+
+    @overload
+    async def download(self, task: TaskOrId, kind: str, path: str | os.PathLike[str]) -> Path: ...
+
+    async def download(self, task: TaskOrId, kind: str, path: str | os.PathLike[str] | None = None) -> bytes | Path:
+        """Get a result file that the service made: its bytes, or with `path` the path that it was written to.
+
+        Args:
+            task: a completed task or its id.
+            kind: "srt", "txt", "json" or whatever else the service makes.
+            path: where to write it; it appears there whole or not at all.
+
+        Raises:
+            NotFoundError: there is no such task or file.
+            TransferError: the disk refuses it.
+        """
+        if path is None:
+            return (await self.with_raw_response.download(task, kind)).parse()
+        return await download_file(RangedFile(self._transport, endpoints.download(id_of(task), kind)), path)
+
+    def stream_download(self, task: TaskOrId, kind: str) -> AbstractAsyncContextManager[StreamedResponse]:
+        """Get a result file as a stream: `async with ... as response: async for chunk in response.chunks()`."""
+        return self._transport.stream(endpoints.download(id_of(task), kind))
+
+    def source(self, task: TaskOrId) -> AbstractAsyncContextManager[MediaStream]:
+        """Get the source media as a stream: `async with ... as stream: async for chunk in stream`.
+
+        After a drop it goes on from the last good byte by itself, with ranges (A7).
+
+        Raises:
+            SourceChangedError: the file changed on the server meanwhile.
+        """
+        return open_stream(self._source_file(task))
+
+    def open_source(self, task: TaskOrId) -> AbstractAsyncContextManager[RemoteMedia]:
+        """Get the source media as a file one can seek in, of which only what is read is fetched.
+
+        `async with ... as media: head = await media.read_at(0, 4096)`.
+        """
+        return open_media(self._source_file(task))
+
+    async def download_source(
+        self,
+        task: TaskOrId,
+        path: str | os.PathLike[str],
+        *,
+        connections: int = 4,
+        on_progress: OnProgress | None = None,
+    ) -> Path:
+        """Download the source media to `path`; return the path.
+
+        It appears there whole or not at all. What a broken run left in `<path>.part` is gone on from, if the service
+        proves that it still has the same version.
+
+        Args:
+            task: the task or its id.
+            path: where to write it.
+            connections: ranges to ask for at once. More help where the service caps the speed of a connection; each
+                range is a request and counts against the day's, and 1 makes do with one.
+            on_progress: called with the bytes there and in all; sync or async.
+
+        Raises:
+            TransferError: the disk refuses, or another process is downloading to the same place.
+            SourceChangedError: the file changed on the server during the transfer.
+            ApiConnectionError: the service keeps breaking off; what is there stays for the next run.
+        """
+        file = self._source_file(task)
+        return await download_file(file, path, connections=connections, on_progress=on_progress)
+
+    async def convert_audio(
+        self,
+        source: MediaSource,
+        path: str | os.PathLike[str],
+        *,
+        format: str | None = None,  # noqa: A002 - the API's own word (A6)
+        on_progress: OnProgress | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> Path:
+        """Let the service convert audio, and write its answer to `path`; return the path.
+
+        Args:
+            source: what `upload` takes.
+            path: where to write the converted audio; it appears there whole or not at all.
+            format: mp3, wav, ogg, m4a or flac (A6). Default: the suffix of `path`.
+            on_progress: called with the bytes sent and in all (None where unknown); sync or async.
+            extra: form fields sent as they are (A6).
+
+        Raises:
+            MediaError: the media cannot be sent; before any request.
+            BadRequestError: the service cannot convert it.
+            TransferError: the disk refuses.
+        """
+        wanted = format or os.fspath(path).rpartition(".")[2].lower()
+        media = await media_of(source)
+        request = endpoints.convert_audio(wanted, extra)
+        body = FormBody(media, request.fields or (), on_progress)
+        return await save_stream(self._transport.stream(request, body), path)
+
+    def _source_file(self, task: TaskOrId) -> RangedFile:
+        return RangedFile(self._transport, endpoints.source(id_of(task)))
+
+
+_LARGE_ANSWER = 128 * 1024

@@ -1,0 +1,1 @@
+"""What is uploaded: sources, file reader, form body."""

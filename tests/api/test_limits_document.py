@@ -1,0 +1,174 @@
+"""The live limits, out of documents of many shapes: read exactly, or named as not understood."""
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polyglot_async import Limits
+from polyglot_async._api.limits_document import read_limits
+
+any_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+words = st.lists(
+    st.sampled_from(
+        ["requests", "uploads", "per", "minute", "day", "daily", "month", "max", "concurrent", "tasks", "size", "mb",
+         "audio", "seconds", "minutes", "window", "burst", "plan", "name", "file", "bytes", "duration"]
+    ),
+    min_size=1,
+    max_size=4,
+).map("_".join)  # fmt: skip
+numbers = st.integers() | st.floats() | st.booleans() | st.none() | st.text(max_size=3)
+near_limits = st.recursive(
+    numbers, lambda inner: st.dictionaries(words, inner | st.lists(inner, max_size=2), max_size=5), max_leaves=20
+)
+COUNTS = (
+    "requests_per_window", "uploads_per_window", "requests_per_day", "requests_per_month", "max_concurrent_tasks",
+    "max_upload_bytes",
+)  # fmt: skip
+
+
+def read(**rate_limits):
+    limits = read_limits({"rate_limits": rate_limits})
+    return attrs.asdict(limits, filter=lambda field, value: field.name != "raw" and value != field.default)
+
+
+@given(any_json | st.fixed_dictionaries({"rate_limits": any_json | near_limits}))
+def test_any_json_gives_limits_or_a_value_error(document):
+    try:
+        limits = read_limits(document)
+    except ValueError:
+        return
+    for name in COUNTS:
+        value = getattr(limits, name)
+        assert value is None or (type(value) is int and value >= 1)
+    for value in (limits.max_audio_seconds or 1.0, limits.window_seconds):
+        assert type(value) is float
+        assert 0 < value < float("inf")
+    assert document["rate_limits"] is limits.raw
+
+
+@given(near_limits.filter(lambda value: isinstance(value, dict)))
+def test_every_number_is_either_taken_or_named(rate_limits):
+    def leaves(value, path=()):
+        if isinstance(value, dict):
+            for name, item in value.items():
+                yield from leaves(item, (*path, name))
+        elif value is not None:
+            yield ".".join(path), value
+
+    limits = read_limits({"rate_limits": rate_limits})
+
+    named = set(limits.not_understood)
+    for place, value in leaves(rate_limits):
+        if place not in named:
+            assert value == limits.plan if isinstance(value, str) else value >= 1
+
+
+@pytest.mark.parametrize(
+    "document", [None, 5, "x", [], {}, {"rate_limits": None}, {"rate_limits": []}, {"limits": {"per_minute": 60}}]
+)
+def test_without_an_object_of_limits_there_is_nothing_to_read(document):
+    with pytest.raises(ValueError, match="there is no object `rate_limits`"):
+        read_limits(document)
+
+
+def test_the_contracts_own_example_is_read_exactly():
+    document = {
+        "rate_limits": {
+            "burst": {"requests_per_minute": 60, "uploads_per_minute": 10},
+            "api_keys": {"requests_per_day": 5000, "requests_per_month": 100000},
+            "plan": {
+                "name": "pro", "max_concurrent_tasks": 3, "max_upload_bytes": 2147483648, "max_audio_seconds": 14400,
+            },
+        }
+    }  # fmt: skip
+
+    assert Limits(
+        plan="pro",
+        requests_per_window=60,
+        uploads_per_window=10,
+        window_seconds=60.0,
+        requests_per_day=5000,
+        requests_per_month=100000,
+        max_concurrent_tasks=3,
+        max_upload_bytes=2147483648,
+        max_audio_seconds=14400.0,
+    ) == read_limits(document)
+
+
+def test_a_flat_document_in_other_units_is_read():
+    assert {
+        "requests_per_window": 60,
+        "requests_per_day": 1000,
+        "requests_per_month": 20000,
+        "max_upload_bytes": 500_000_000,
+        "max_audio_seconds": 3600.0,
+        "max_concurrent_tasks": 2,
+    } == read(
+        per_minute=60, daily=1000, monthly=20000, max_file_size_mb=500, max_duration_minutes=60, concurrent_tasks=2
+    )
+
+
+@pytest.mark.parametrize(
+    ("rate_limits", "expected"),
+    [
+        ({"requests": {"per_minute": 60, "per_day": 9}}, {"requests_per_window": 60, "requests_per_day": 9}),
+        ({"uploads": {"per_minute": 10}, "requests": {"per_minute": 60}},
+         {"uploads_per_window": 10, "requests_per_window": 60}),
+        ({"minute": {"requests": 60, "uploads": 10}}, {"uploads_per_window": 10, "requests_per_window": 60}),
+        ({"requestsPerMinute": 60, "maxUploadMB": 5}, {"requests_per_window": 60, "max_upload_bytes": 5_000_000}),
+        ({"Per Minute": 60}, {"requests_per_window": 60}),
+        ({"burst": {"limit": 100, "window_seconds": 30}}, {"requests_per_window": 100, "window_seconds": 30.0}),
+        ({"burst": 60}, {"requests_per_window": 60}),
+        ({"plan": "free", "daily": 10}, {"plan": "free", "requests_per_day": 10}),
+        ({"per_minute": 60.9}, {"requests_per_window": 60}),
+        ({"per_minute": 60, "burst": 60}, {"requests_per_window": 60}),
+        ({"uploads_per_day": 3}, {}),
+        ({}, {}),
+    ],
+)  # fmt: skip
+def test_other_plausible_shapes_are_read(rate_limits, expected):
+    assert expected == read(**rate_limits)
+
+
+@pytest.mark.parametrize(
+    "rate_limits",
+    [
+        {"audio_minutes_per_month": 300}, {"minutes_per_month": 300}, {"uploads_per_month": 30}, {"tasks_per_day": 5},
+        {"per_hour": 60}, {"per_minute": "60"}, {"per_minute": -1}, {"per_minute": 0}, {"per_minute": 0.5},
+        {"per_minute": True}, {"per_minute": [60]}, {"per_minute": float("nan")}, {"per_minute": float("inf")},
+        {"per_minute": 10**30}, {"max_duration": 60}, {"plan": {"name": ["pro"]}}, {"plan": 5},
+        {"one": {"two": {"three": {"four": {"five": {"six": {"seven": {"eight": {"per_minute": 1}}}}}}}}},
+    ],
+)  # fmt: skip
+def test_what_may_mean_something_else_is_named_and_not_guessed_at(rate_limits):
+    known = read(**rate_limits)
+
+    assert {"not_understood"} == known.keys()
+    assert 1 == len(known["not_understood"])
+
+
+@pytest.mark.parametrize("rate_limits", [{"plan": None}, {"plan": {"name": None}}, {"per_minute": None}])
+def test_null_is_nothing_to_read_and_never_the_word_none(rate_limits):
+    assert {} == read(**rate_limits)
+
+
+def test_the_length_of_a_burst_is_not_the_number_of_its_requests():
+    assert {"requests_per_window": 100, "not_understood": ("burst.window",)} == read(burst={"window": 60, "limit": 100})
+
+
+def test_where_each_plan_has_its_own_the_accounts_plan_tells_which():
+    plans = {"free": {"per_minute": 10, "daily": 100}, "pro": {"per_minute": 60, "daily": 5000}}
+
+    assert {"plan": "pro", "requests_per_window": 60, "requests_per_day": 5000} == read(plans=plans, plan="pro")
+    assert {"plan": "free", "requests_per_window": 10, "requests_per_day": 100} == read(**plans, plan={"name": "free"})
+
+
+def test_numbers_that_contradict_each_other_are_not_understood():
+    known = read(free={"per_minute": 10, "daily": 5}, pro={"per_minute": 60, "daily": 5})
+
+    assert {"requests_per_day": 5, "not_understood": ("free.per_minute", "pro.per_minute")} == known

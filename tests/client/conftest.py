@@ -1,0 +1,234 @@
+"""What these tests share: clients that do not wait, and servers that say exactly what a test wants said."""
+
+import contextlib
+import hashlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import anyio
+import anyio.lowlevel
+import attrs
+import pytest
+
+from polyglot_async import AsyncPolyglot
+from polyglot_async._downloads import download as downloads
+from polyglot_async._downloads import ranges
+from polyglot_async._limits.limiter import Limiter
+
+
+class NoLimits(Limiter):
+    """Gives every permit at once: what 429s teach has tests of its own."""
+
+    @asynccontextmanager
+    async def permit(self, endpoint, **_):
+        yield
+
+
+def impatient(client):
+    """Make a client's waits take no time; the seconds that it would have waited are noted in `client.naps`."""
+    naps: list[float] = []
+
+    async def sleep(seconds):
+        naps.append(seconds)
+        await anyio.lowlevel.checkpoint()
+
+    client._transport = attrs.evolve(client._transport, sleep=sleep, limiter=NoLimits())
+    client.naps = naps
+    return client
+
+
+@pytest.fixture
+def sandbox(polyglot_sandbox):
+    return polyglot_sandbox
+
+
+@pytest.fixture
+def connect(sandbox):
+    """Makes impatient clients, of the sandbox unless told otherwise."""
+
+    def make(api_key=None, *, base_url=None, **options):
+        return impatient(AsyncPolyglot(api_key or sandbox.api_key, base_url=base_url or sandbox.url, **options))
+
+    return make
+
+
+@pytest.fixture
+async def client(anyio_backend, connect):
+    async with connect() as client:
+        yield client
+
+
+@pytest.fixture
+def start(sandbox):
+    """Starts a task of some bytes past the SDK, waits for its end, and forgets the requests; gives its id."""
+
+    def start(data=b"some bytes of audio", name="talk.mp3"):
+        task_id = sandbox_upload(sandbox, data, name)
+        poll(lambda: sandbox.task(task_id)["status"] == "completed")
+        sandbox.ledger.clear()
+        return task_id
+
+    return start
+
+
+def sandbox_upload(sandbox, data, name):
+    import httpx
+
+    answer = httpx.post(
+        f"{sandbox.url}/transcriptions/upload",
+        headers={"authorization": f"Bearer {sandbox.api_key}"},
+        files={"file": (name, data)},
+    )
+    return str(answer.raise_for_status().json()["task_id"])
+
+
+def poll(condition: Callable[[], object], seconds: float = 10.0) -> object:
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.005)
+    return value
+
+
+@pytest.fixture(scope="session")
+def until():
+    """Waits in this thread until a condition holds; fails after ten seconds."""
+    return poll
+
+
+@attrs.frozen
+class Asked:
+    """One request to a hand server; header names are in lower case."""
+
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class HandServer:
+    """Answers each request with what `answer(asked)` returns: a status, headers and a body; or None, which hangs up.
+
+    A Content-Length among the headers is sent as it stands, else the true one is.
+    """
+
+    def __init__(self, answer) -> None:
+        self.asked: list[Asked] = []
+        asked = self.asked
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                size = int(self.headers.get("content-length") or 0)
+                path, _, query = self.path.partition("?")
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                request = Asked(self.command, path, query, headers, self.rfile.read(size))
+                asked.append(request)
+                self.close_connection = True
+                answered = answer(request)
+                if answered is None:
+                    return
+                status, headers, body = answered
+                self.send_response_only(status)
+                if not any(name.lower() in {"content-length", "transfer-encoding"} for name in headers):
+                    self.send_header("Content-Length", str(len(body)))
+                for name, value in {**headers, "Connection": "close"}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                with contextlib.suppress(OSError):  # the client has left
+                    self.wfile.write(body)
+
+            do_POST = do_GET  # noqa: N815 - likewise
+
+            def log_message(self, *_):
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = False
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def serve():
+    """Starts hand servers: `serve(answer).url`."""
+    with contextlib.ExitStack() as servers:
+
+        def start(answer):
+            server = HandServer(answer)
+            servers.callback(server.close)
+            return server
+
+        yield start
+
+
+@pytest.fixture
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+@pytest.fixture
+def script():
+    """Starts Python on a program's text, in a process; what still runs at the end is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(program, *arguments, **options):
+        command = [sys.executable, "-W", "error", "-c", program, *map(str, arguments)]
+        piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": {**os.environ}}
+        started.append(subprocess.Popen(command, **{**piped, **options}))
+        return started[-1]
+
+    yield start
+    for running in started:
+        if running.poll() is None:
+            running.kill()
+        running.communicate()
+
+
+@pytest.fixture
+def put(sandbox):
+    """Puts a source straight onto the sandbox's disk, as a completed task's, or in place of another; gives its id."""
+    from polyglot_async.sandbox._tasks import Task
+
+    def put(data, task_id=None):
+        task = sandbox._store.get(task_id) if task_id else Task(user="demo", file_name="film.mp4", status="completed")
+        task.media, task.media_size, task.media_sha256 = task.task_id, len(data), hashlib.sha256(data).hexdigest()
+        beside = sandbox.folder / "incoming" / task.task_id
+        beside.write_bytes(data)
+        beside.replace(sandbox.folder / "media" / task.task_id)  # who reads the old file goes on reading it
+        sandbox._store.save(task)
+        return task.task_id
+
+    return put
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    """Makes parts so small that a file of a few MiB is a long download."""
+    monkeypatch.setattr(downloads, "_FIRST_PART", 256 << 10)
+    monkeypatch.setattr(ranges, "SMALLEST_PART", 64 << 10)
+
+
+@pytest.fixture
+def span_of():
+    """Reads the start and the stop that a request to a hand server asks for."""
+
+    def span_of(asked, data):
+        start, _, last = asked.headers["range"].removeprefix("bytes=").partition("-")
+        return int(start), min(int(last) + 1, len(data)) if last else len(data)
+
+    return span_of

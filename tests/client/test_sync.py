@@ -1,0 +1,270 @@
+"""The sync client over real sockets: the same answers, clean ends, Ctrl-C at any moment, any number of threads."""
+
+import asyncio
+import inspect
+import random
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+
+from polyglot_async import ApiConnectionError, NotFoundError, Polyglot, TaskStatus
+from polyglot_async.sandbox import ScriptedEngine
+
+DATA = random.Random(14).randbytes(2_000_003)
+
+
+@pytest.fixture
+def client(sandbox):
+    with Polyglot(sandbox.api_key, base_url=sandbox.url) as client:
+        yield client
+
+
+def test_upload_wait_and_result(sandbox, client, tmp_path):
+    (tmp_path / "talk.mp3").write_bytes(b"some bytes of audio")
+    task = client.transcriptions.upload(tmp_path / "talk.mp3", output_language="ru")
+    assert TaskStatus.COMPLETED == client.transcriptions.wait(task, poll_interval=0.05).status
+    transcript = client.transcriptions.result(task)
+    assert ("This is a scripted transcript of talk.mp3.", True) == (transcript.text, bool(transcript.translation))
+    assert transcript.text == client.transcribe(tmp_path / "talk.mp3").text
+    assert "unlimited" == client.limits().plan
+    assert task.task_id == client.transcriptions.get(task.task_id).task_id
+    assert client.transcriptions.download(task, "srt").startswith(b"1\n")
+    assert tmp_path / "talk.srt" == client.transcriptions.download(task, "srt", tmp_path / "talk.srt")
+
+
+def test_errors_are_those_of_the_async_client(client):
+    with pytest.raises(NotFoundError):
+        client.transcriptions.get("nothing")
+
+
+def test_the_source_to_disk_as_a_stream_and_as_a_file(client, put, tmp_path):
+    task = put(DATA)
+    assert DATA == client.transcriptions.download_source(task, tmp_path / "film.mp4").read_bytes()
+    with client.transcriptions.source(task) as stream:
+        assert DATA == b"".join(stream)
+    with client.transcriptions.open_source(task) as media:
+        media.seek(-100, 2)
+        assert DATA[-100:] == media.read()
+
+
+def test_progress_is_told_in_the_calling_thread(client):
+    threads = []
+    client.transcriptions.upload(DATA, on_progress=lambda done, total: threads.append(threading.current_thread()))
+    assert {threading.current_thread()} == set(threads)
+
+
+def test_a_progress_callback_that_raises_ends_the_upload(sandbox, client, until):
+    def refuse(done, total):
+        if done:
+            raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        client.transcriptions.upload((DATA[:1000] for _ in range(10**6)), on_progress=refuse)
+    until(lambda: sandbox.ledger.entries("upload")[0].bytes_in)
+    assert {} == sandbox.state()["tasks"]
+
+
+def test_the_list_may_be_left_early(sandbox, client, put):
+    ids = [put(b"x") for _ in range(30)][::-1]
+    for task in client.transcriptions.list(page_size=10):
+        if task.task_id == ids[12]:
+            break
+    assert 2 == sandbox.ledger.count("list")
+    assert ids == [task.task_id for task in client.transcriptions.list()]
+    assert [10, 10, 10] == [len(page.items) for page in client.transcriptions.list(page_size=10).pages()]
+
+
+def test_a_stream_left_early_gives_its_connection_up(sandbox, client, put, until):
+    task = put(DATA)
+    sandbox.faults.add("slow call=source bytes_per_second=200000")
+    with client.transcriptions.source(task) as stream:
+        assert DATA.startswith(next(iter(stream)))
+    until(lambda: sandbox.ledger.entries("source")[0].bytes_out)
+    assert sandbox.ledger.entries("source")[0].bytes_out < len(DATA)
+    assert task == client.transcriptions.get(task).task_id
+
+
+def test_it_works_inside_a_running_loop_as_in_a_notebook(sandbox, client, start):
+    task = start()
+
+    async def cell():
+        return client.transcriptions.get(task).task_id, [found.task_id for found in client.transcriptions.list()]
+
+    assert (task, [task]) == asyncio.run(cell())
+
+
+def test_many_threads_may_share_one_client(sandbox, client, put):
+    ids = [put(b"x") for _ in range(40)]
+    with ThreadPoolExecutor(8) as threads:
+        assert ids == [task.task_id for task in threads.map(client.transcriptions.get, ids)]
+        sums = threads.map(lambda _: len(list(client.transcriptions.list(page_size=7))), range(8))
+        assert [40] * 8 == list(sums)
+
+
+def test_closing_ends_its_thread_and_the_calls_under_way(sandbox, start):
+    before = set(threading.enumerate())
+    client = Polyglot(sandbox.api_key, base_url=sandbox.url)
+    assert before == set(threading.enumerate()), "no thread before the first call"
+    client.transcriptions.get(start())
+    client.close()
+    client.close()
+    left = set(threading.enumerate()) - before
+    assert not [thread for thread in left if "asyncio" not in thread.name], "the sandbox keeps its own"
+
+
+def test_each_method_has_the_parameters_of_the_async_one():
+    from polyglot_async import AsyncPolyglot
+    from polyglot_async._sync.transcriptions import Transcriptions
+    from polyglot_async._tasks.calls import AsyncTranscriptions
+
+    for theirs, ours in ((AsyncPolyglot, Polyglot), (AsyncTranscriptions, Transcriptions)):
+        for name, method in vars(theirs).items():
+            if not name.startswith("_") and inspect.isfunction(method):
+                expected = list(inspect.signature(method).parameters)
+                assert expected == list(inspect.signature(getattr(ours, name.replace("aclose", "close"))).parameters)
+
+
+@pytest.fixture
+def portal():
+    with Polyglot("sk_key", base_url="http://127.0.0.1:9") as client:
+        yield client._portal
+
+
+@pytest.fixture
+def slow_end():
+    """Something that takes a moment to clean up after itself, and notes when it has."""
+    ended = []
+
+    @asynccontextmanager
+    async def slow_end():
+        try:
+            yield
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.1)
+            ended.append(True)
+
+    slow_end.ended = ended
+    return slow_end
+
+
+def test_what_interrupts_a_call_is_raised_when_the_call_has_cleaned_up(portal, slow_end):
+    async def work(on_progress):
+        async with slow_end():
+            on_progress(0, 0)
+            await anyio.sleep_forever()
+
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        portal.call(work, on_progress=interrupt)
+    assert [True] == slow_end.ended
+
+
+def test_what_interrupts_a_context_is_raised_when_the_context_has_cleaned_up(portal, slow_end):
+    def work():
+        with portal.enter(slow_end()):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert [True] == slow_end.ended
+
+
+SLOW_UPLOAD = """
+import sys, time
+from polyglot_async import Polyglot
+
+def chunks():
+    while True:
+        yield bytes(65536)
+        time.sleep(0.01)
+
+url, key = sys.argv[1:]
+with Polyglot(key, base_url=url) as client:
+    try:
+        client.transcriptions.upload(chunks())
+    except KeyboardInterrupt:
+        print("interrupted", client.transcriptions.list().__class__.__name__, len(list(client.transcriptions.list())))
+"""
+
+LONG_WAIT = """
+import sys
+from polyglot_async import Polyglot
+
+url, key = sys.argv[1:]
+with Polyglot(key, base_url=url) as client:
+    task = client.transcriptions.upload(b"audio")
+    try:
+        client.transcriptions.wait(task)
+    except KeyboardInterrupt:
+        print("interrupted", client.transcriptions.get(task).status)
+"""
+
+LONG_STREAM = """
+import sys
+from polyglot_async import Polyglot
+
+url, key = sys.argv[1:]
+with Polyglot(key, base_url=url) as client:
+    task = next(iter(client.transcriptions.list()))
+    try:
+        with client.transcriptions.source(task) as stream:
+            for chunk in stream:
+                print(len(chunk) > 0, flush=True)
+    except KeyboardInterrupt:
+        print("interrupted", client.transcriptions.get(task).status)
+"""
+
+
+def interrupted(process):
+    """Send Ctrl-C; give what the process said and the seconds that it took to end."""
+    sent = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    assert (0, "") == (process.returncode, err)
+    return out, time.monotonic() - sent
+
+
+def test_ctrl_c_during_an_upload_closes_its_connection_at_once(sandbox, script, until):
+    process = script(SLOW_UPLOAD, sandbox.url, sandbox.api_key)
+    until(lambda: sandbox.ledger.count("upload"))
+    out, seconds = interrupted(process)
+    assert "interrupted SyncTaskList 0\n" == out
+    assert seconds < 3
+    until(lambda: sandbox.ledger.entries("upload")[0].bytes_in)
+    [entry] = sandbox.ledger.entries("upload")
+    assert (None, False) == (entry.status, entry.complete)
+
+
+def test_ctrl_c_during_a_wait_ends_it_and_the_client_goes_on(polyglot_sandbox_factory, script, until):
+    sandbox = polyglot_sandbox_factory(engine=ScriptedEngine(seconds=600))
+    process = script(LONG_WAIT, sandbox.url, sandbox.api_key)
+    until(lambda: sandbox.ledger.count("get"))
+    out, seconds = interrupted(process)
+    assert "interrupted processing\n" == out
+    assert seconds < 3
+
+
+def test_ctrl_c_within_a_stream_closes_it(sandbox, script, put, until):
+    put(DATA)
+    sandbox.faults.add("slow call=source bytes_per_second=100000")
+    process = script(LONG_STREAM, sandbox.url, sandbox.api_key)
+    assert "True\n" == process.stdout.readline()
+    out, seconds = interrupted(process)
+    assert out.endswith("interrupted completed\n")
+    assert seconds < 3
+    until(lambda: sandbox.ledger.entries("source")[0].bytes_out)
+    assert not sandbox.ledger.entries("source")[0].complete
+
+
+def test_a_refused_connection_is_our_error_here_too(free_port):
+    client = Polyglot("sk_key", base_url=f"http://127.0.0.1:{free_port}", max_retries=0)
+    with client, pytest.raises(ApiConnectionError):
+        client.limits()

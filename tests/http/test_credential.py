@@ -1,0 +1,183 @@
+"""The credential: asked for when needed, once, and shown nowhere."""
+
+import functools
+import threading
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polyglot_async import ConfigurationError
+from polyglot_async._http.credential import Credential
+
+SECRET = "sk_0123456789abcdef"
+
+
+class Asked:
+    """A source that gives another value each time."""
+
+    def __init__(self, *values):
+        self.values = list(values)
+        self.times = 0
+        self.threads = set()
+
+    def __call__(self):
+        self.times += 1
+        self.threads.add(threading.current_thread())
+        return self.values.pop(0)
+
+
+def sources(*values):
+    asked = Asked(*values)
+
+    async def asynchronous():
+        await anyio.lowlevel.checkpoint()
+        return asked()
+
+    class Callable:
+        async def __call__(self):
+            return await asynchronous()
+
+    return asked, {
+        "sync": asked,
+        "async": asynchronous,
+        "lambda": lambda: asynchronous(),  # noqa: PLW0108 - what people write
+        "partial": functools.partial(asynchronous),
+        "object": Callable(),
+    }
+
+
+KINDS = ["sync", "async", "lambda", "partial", "object"]
+
+
+async def test_a_string_is_given_as_it_is_and_cannot_be_renewed():
+    credential = Credential(f"  {SECRET}\n")
+
+    assert [SECRET, SECRET] == [await credential.get(), await credential.get(refused=SECRET)]
+    assert False is credential.renewable
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_callable_of_any_kind_is_asked_when_needed_and_then_no_more(kind):
+    asked, by_kind = sources("one", "two")
+    credential = Credential(by_kind[kind])
+
+    assert 0 == asked.times
+    assert ["one", "one"] == [await credential.get(), await credential.get(refused="other")]
+    assert 1 == asked.times
+    assert True is credential.renewable
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_it_is_asked_again_when_the_service_refused_what_it_gave(kind):
+    _, by_kind = sources("one", "two")
+    credential = Credential(by_kind[kind])
+    await credential.get()
+
+    assert ["two", "two"] == [await credential.get(refused="one"), await credential.get(refused="one")]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_many_that_are_refused_at_once_ask_once(kind):
+    asked, by_kind = sources("one", "two", "three")
+    credential = Credential(by_kind[kind])
+    await credential.get()
+    found = []
+
+    async def refused():
+        found.append(await credential.get(refused="one"))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(20):
+            tasks.start_soon(refused)
+
+    assert (["two"] * 20, 2) == (found, asked.times)
+
+
+async def test_a_sync_callable_may_block_for_it_runs_in_a_thread():
+    asked = Asked("one")
+
+    await Credential(asked).get()
+
+    assert threading.current_thread() not in asked.threads
+
+
+async def test_what_a_callable_raises_comes_out_and_the_next_call_asks_anew():
+    locked = True
+
+    def key_ring():
+        nonlocal locked
+        if locked:
+            locked = False
+            raise LookupError("key ring is locked")
+        return "two"
+
+    credential = Credential(key_ring)
+
+    with pytest.raises(LookupError, match="key ring"):
+        await credential.get()
+    assert "two" == await credential.get()
+
+
+async def test_cancelling_one_who_asks_does_not_lock_the_others_out():
+    first = True
+
+    async def slow():
+        nonlocal first
+        if first:
+            first = False
+            await anyio.sleep_forever()
+        return "one"
+
+    credential = Credential(slow)
+    with anyio.move_on_after(0.01):
+        await credential.get()
+
+    with anyio.fail_after(5):
+        assert "one" == await credential.get()
+
+
+@pytest.mark.parametrize(
+    "value", ["", "  ", "\n", "two words", "ключ", "a\nb", "a\x00b", "a\x7f", "“sk_1”", None, 5, b"sk"]
+)
+async def test_what_is_no_credential_is_a_configuration_error(value):
+    with pytest.raises(ConfigurationError):
+        Credential(value)
+    with pytest.raises(ConfigurationError):
+        await Credential(lambda: value).get()
+
+
+@pytest.mark.parametrize("value", [f"{SECRET} x", f"Bearer {SECRET}", f"{SECRET}é", SECRET.encode(), [SECRET]])
+async def test_no_message_and_no_repr_shows_the_value(value):
+    with pytest.raises(ConfigurationError) as caught:
+        Credential(value)
+
+    assert SECRET not in str(caught.value)
+    credential = Credential(lambda: SECRET)
+    await credential.get()
+    assert "Credential(***)" == repr(credential) == str(credential) == repr(Credential(SECRET))
+
+
+@given(st.text())
+def test_any_string_is_refused_or_can_be_sent_in_a_header(text):
+    try:
+        credential = Credential(text)
+    except ConfigurationError:
+        return
+
+    assert credential._value
+    assert credential._value.isascii()
+    assert not set(credential._value) & set(" \t\r\n\x00")
+
+
+def test_one_credential_may_serve_one_event_loop_after_another():
+    async def refused(credential):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(credential.get)
+
+    for backend in ("asyncio", "trio", "asyncio"):
+        credential = Credential(Asked(*"abcdef"))
+        anyio.run(refused, credential, backend=backend)
+        anyio.run(functools.partial(credential.get, refused="a"), backend=backend)

@@ -1,0 +1,741 @@
+"""The wire over real sockets: each server here is a thread with a blocking socket that says exactly what it says."""
+
+import contextlib
+import hashlib
+import os
+import socket
+import ssl
+import struct
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import anyio
+import httpcore
+import httpx
+import pytest
+
+from polyglot_async._http import fast_transport as wire
+from polyglot_async._http import socket_backend as sockets
+from polyglot_async._http.fast_transport import WireTransport, default_transport
+
+pytestmark = pytest.mark.anyio
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+REFUSED = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 7\r\nConnection: close\r\n\r\ntoo big"
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tls")
+    ca, key = str(folder / "ca.pem"), str(folder / "key.pem")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
+         "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", ca],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(ca, key)
+    return SimpleNamespace(server=server, client=lambda: ssl.create_default_context(cafile=ca))
+
+
+@pytest.fixture(params=["http", "https"])
+def scheme(request):
+    return request.param
+
+
+@dataclass
+class Server:
+    """What a test asks of a server: where it is, how often it was connected to, and who has left."""
+
+    url: str
+    verify: ssl.SSLContext | bool
+    accepted: int = 0
+    left: threading.Event = field(default_factory=threading.Event)
+    errors: list = field(default_factory=list)
+
+    def client(self, **options):
+        transport = WireTransport(verify=self.verify, **options)
+        return httpx.AsyncClient(transport=transport, base_url=self.url, timeout=10)
+
+
+@contextlib.contextmanager
+def serving(handler, tls=None):
+    """Run `handler(sock)` in a thread for each connection."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+    scheme = "https" if tls else "http"
+    server = Server(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}", tls.client() if tls else True)
+    threads = []
+
+    def one(sock):
+        with sock, contextlib.suppress(OSError):
+            if tls:
+                sock = tls.server.wrap_socket(sock, server_side=True)
+            with sock:
+                handler(sock)
+        server.left.set()
+
+    def accept():
+        with contextlib.suppress(OSError):
+            while True:
+                sock, _ = listener.accept()
+                # Else an answer after TLS's session tickets waits for their acknowledgement, and a close drops it.
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                server.accepted += 1
+                threads.append(threading.Thread(target=one, args=(sock,)))
+                threads[-1].start()
+
+    acceptor = threading.Thread(target=accept)
+    acceptor.start()
+    try:
+        yield server
+    finally:
+        # A closed listener does not wake its accept on every system; shutting it down does.
+        with contextlib.suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        acceptor.join()
+        for thread in threads:
+            thread.join(10)
+
+
+@pytest.fixture
+def serve(scheme, certificate):
+    """A server in the clear and one over TLS: each test that asks for it runs on both."""
+    with contextlib.ExitStack() as stack:
+        yield lambda handler: stack.enter_context(serving(handler, certificate if scheme == "https" else None))
+
+
+def read_head(sock):
+    """One request's head, or None at the end; GETs only, so nothing can follow it."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        more = sock.recv(65536)
+        if not more:
+            return None
+        data += more
+    return data
+
+
+def answering(answer=OK):
+    def handler(sock):
+        while read_head(sock):
+            sock.sendall(answer)
+
+    return handler
+
+
+async def left(server):
+    """Wait until a connection's handler has ended: the client is gone."""
+    with anyio.fail_after(5):
+        while not server.left.is_set():
+            await anyio.sleep(0.005)
+
+
+class Zeros(httpx.AsyncByteStream):
+    """A body of so many MiB, and whether it was closed, as a body over a file must be."""
+
+    def __init__(self, count, pause=0.0):
+        self.count, self.pause, self.closed = count, pause, False
+
+    async def __aiter__(self):
+        try:
+            for _ in range(self.count):
+                yield bytes(1 << 20)
+                await anyio.sleep(self.pause)
+        finally:
+            self.closed = True
+
+
+async def upload(client, body, patience=10):
+    """Send a stream that httpx does not wrap: its own wrapper does not close what it wraps."""
+    headers = {"host": "localhost", "content-length": str(body.count << 20)}
+    extensions = {"timeout": httpx.Timeout(patience).as_dict()}
+    return await client.send(
+        httpx.Request("POST", client.base_url, headers=headers, stream=body, extensions=extensions)
+    )
+
+
+def connections(client):
+    return client._transport._idle, client._transport._busy
+
+
+async def test_a_call_is_answered_and_its_connection_used_again(serve):
+    server = serve(answering())
+    async with server.client() as client:
+        for _ in range(5):
+            response = await client.get("/")
+            assert response.text == "ok"
+            assert response.extensions["http_version"] == b"HTTP/1.1"
+            assert response.extensions["reason_phrase"] == b"OK"
+        stream = response.extensions["network_stream"]
+        assert stream.get_extra_info("server_addr") == ("127.0.0.1", client.base_url.port)
+        assert stream.get_extra_info("client_addr")[0] == "127.0.0.1"
+        assert (stream.get_extra_info("ssl_object") is not None) == server.url.startswith("https")
+        assert stream.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert stream.get_extra_info("unheard of") is None
+    assert server.accepted == 1
+    await left(server)
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+async def test_a_large_download_arrives_whole(serve, framing):
+    block = os.urandom(1 << 20)
+    size = 24 << 20
+
+    def handler(sock):
+        read_head(sock)
+        head = {"length": f"Content-Length: {size}", "chunked": "Transfer-Encoding: chunked", "close": "X: y"}[framing]
+        sock.sendall(f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode())
+        for _ in range(size // len(block)):
+            sock.sendall(b"%x\r\n%b\r\n" % (len(block), block) if framing == "chunked" else block)
+        if framing == "chunked":
+            sock.sendall(b"0\r\n\r\n")
+
+    server = serve(handler)
+    got = hashlib.sha256()
+    async with server.client() as client, client.stream("GET", "/") as response:
+        async for chunk in response.aiter_raw():
+            got.update(chunk)
+    assert got.digest() == hashlib.sha256(block * (size // len(block))).digest()
+
+
+async def test_a_large_upload_arrives_whole_and_in_order(serve):
+    blocks = [os.urandom((1 << 20) + shift) for shift in range(-3, 21)]
+    size = sum(map(len, blocks))
+    got = hashlib.sha256()
+
+    def handler(sock):
+        left_to_read = size
+        rest = read_head(sock).split(b"\r\n\r\n", 1)[1]
+        while True:
+            got.update(rest)
+            left_to_read -= len(rest)
+            if not left_to_read:
+                break
+            rest = sock.recv(1 << 18)
+        sock.sendall(OK)
+
+    async def body():
+        for block in blocks:
+            yield block
+
+    server = serve(handler)
+    async with server.client() as client:
+        response = await client.post("/", content=body(), headers={"content-length": str(size)})
+    assert response.status_code == 200
+    assert got.digest() == hashlib.sha256(b"".join(blocks)).digest()
+
+
+async def test_a_stream_closed_unread_closes_its_connection(serve):
+    def handler(sock):
+        read_head(sock)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n" + bytes(1000))
+        read_head(sock)
+
+    server = serve(handler)
+    async with server.client(limits=httpx.Limits(max_connections=1)) as client:
+        async with client.stream("GET", "/"):
+            pass
+        await left(server)
+        assert connections(client) == ([], set())
+        async with client.stream("GET", "/") as response:  # the one slot is free again
+            assert response.status_code == 200
+
+
+async def test_cancelling_a_read_closes_the_connection_and_frees_its_slot(serve):
+    def handler(sock):
+        read_head(sock)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nbegun")
+        read_head(sock)
+
+    server = serve(handler)
+    async with server.client(limits=httpx.Limits(max_connections=1)) as client:
+        with anyio.move_on_after(0.2) as scope:
+            await client.get("/")
+        assert scope.cancelled_caught
+        await left(server)
+        assert connections(client) == ([], set())
+        assert client._transport._slots.value == 1
+
+
+async def test_cancelling_before_the_head_frees_the_slot(serve):
+    def handler(sock):
+        while sock.recv(1 << 20):
+            pass
+
+    server = serve(handler)
+    body = Zeros(10_000)
+    async with server.client(limits=httpx.Limits(max_connections=1)) as client:
+        with anyio.move_on_after(0.2):
+            await upload(client, body)
+        assert body.closed
+        await left(server)
+        assert connections(client) == ([], set())
+        assert client._transport._slots.value == 1
+
+
+async def test_cancelling_a_tls_handshake_closes_the_socket(certificate):
+    with serving(lambda sock: sock.recv(65536) and sock.recv(65536)) as server:
+        url = server.url.replace("http:", "https:")
+        async with httpx.AsyncClient(transport=WireTransport(verify=certificate.client())) as client:
+            with anyio.move_on_after(0.2) as scope:
+                await client.get(url)
+            assert scope.cancelled_caught
+            await left(server)
+            assert client._transport._slots.value == 100
+
+
+async def test_a_keep_alive_connection_that_the_server_closed_is_not_used_again(serve):
+    def handler(sock):
+        read_head(sock)
+        sock.sendall(OK)
+
+    server = serve(handler)
+    async with server.client() as client:
+        for _ in range(3):
+            assert (await client.get("/")).text == "ok"
+            await left(server)
+            server.left.clear()
+            await anyio.sleep(0.02)
+    assert server.accepted == 3
+
+
+async def test_a_keep_alive_connection_that_was_reset_is_not_used_again():
+    def handler(sock):
+        read_head(sock)
+        sock.sendall(OK)
+        time.sleep(0.05)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with serving(handler) as server:
+        async with server.client() as client:
+            for _ in range(2):
+                assert (await client.get("/")).text == "ok"
+                await left(server)
+                server.left.clear()
+        assert server.accepted == 2
+
+
+async def test_what_the_body_raises_is_raised_as_it_is(serve):
+    def handler(sock):
+        while sock.recv(1 << 20):
+            pass
+
+    async def body():
+        yield b"begun"
+        raise LookupError("no more")
+
+    server = serve(handler)
+    async with server.client() as client:
+        with pytest.raises(LookupError, match="no more"):
+            await client.post("/", content=body())
+        await left(server)
+        assert connections(client) == ([], set())
+
+
+async def test_an_idle_connection_expires():
+    with serving(answering()) as server:
+        async with server.client(limits=httpx.Limits(keepalive_expiry=0.05)) as client:
+            await client.get("/")
+            await anyio.sleep(0.1)
+            await client.get("/")
+        assert server.accepted == 2
+
+
+@pytest.mark.parametrize("ending", ["reset", "lingering", "stalled"])
+async def test_an_answer_that_comes_before_the_whole_body_is_the_answer(serve, ending):
+    """A refusal surfaces as the response, never as a WriteError, whatever the server does with the rest."""
+    released = threading.Event()
+    swallowed = []
+
+    def handler(sock):
+        read_head(sock)
+        sock.sendall(REFUSED)
+        if ending == "lingering":
+            with contextlib.suppress(OSError):
+                while data := sock.recv(1 << 20):
+                    swallowed.append(len(data))
+        elif ending == "stalled":
+            released.wait(10)
+
+    body = Zeros(300, pause=0.001)
+    server = serve(handler)
+    async with server.client() as client:
+        response = await upload(client, body, httpx.Timeout(10, write=1))
+        assert body.closed
+        assert (response.status_code, response.text) == (413, "too big")
+        assert connections(client) == ([], set())
+    released.set()
+    await left(server)
+    assert sum(swallowed) < 100 << 20  # it stopped sending
+
+
+async def test_a_server_that_leaves_during_the_upload_without_an_answer_is_an_error(serve):
+    server = serve(lambda sock: sock.recv(100))
+
+    async with server.client() as client:
+        with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
+            await upload(client, Zeros(100))
+
+
+async def test_silence_is_a_read_timeout(serve):
+    server = serve(lambda sock: read_head(sock) and sock.recv(1))
+    async with server.client() as client:
+        with pytest.raises(httpx.ReadTimeout) as caught:
+            await client.get("/", timeout=httpx.Timeout(5, read=0.1))
+        assert caught.value.request.url == server.url + "/"
+        await left(server)
+
+
+async def test_a_peer_that_takes_nothing_is_a_write_timeout(serve):
+    done = threading.Event()
+    server = serve(lambda sock: read_head(sock) and done.wait(10))
+    async with server.client() as client:
+        with pytest.raises(httpx.WriteTimeout):
+            await client.post("/", content=bytes(64 << 20), timeout=httpx.Timeout(5, write=0.2))
+    done.set()
+
+
+async def test_a_slow_link_that_keeps_taking_bytes_is_no_write_timeout():
+    """The write timeout bounds silence: one slice may take longer than it."""
+
+    def handler(sock):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        took = 0
+        while took < 4 << 20:
+            took += len(sock.recv(1 << 16))
+            time.sleep(0.008)
+        sock.sendall(OK)
+
+    with serving(handler) as server:
+        options = [(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)]
+        async with server.client(socket_options=options) as client:
+            began = time.monotonic()
+            response = await client.post("/", content=bytes(4 << 20), timeout=httpx.Timeout(5, write=0.25))
+            assert response.status_code == 200
+            assert time.monotonic() - began > 0.25
+
+
+async def test_a_truncated_body_is_a_protocol_error(serve):
+    def handler(sock):
+        read_head(sock)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfour")
+
+    server = serve(handler)
+    async with server.client() as client:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.get("/")
+        assert connections(client) == ([], set())
+
+
+async def test_a_server_that_speaks_something_else_is_a_protocol_error(serve):
+    server = serve(answering(b"220 smtp ready\r\n\r\n"))
+    async with server.client() as client:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.get("/")
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_a_connect_error(certificate):
+    with serving(answering(), certificate) as server:
+        async with httpx.AsyncClient(transport=WireTransport()) as client:
+            with pytest.raises(httpx.ConnectError, match="certificate"):
+                await client.get(server.url)
+            assert client._transport._slots.value == 100
+
+
+async def test_verification_can_be_switched_off(certificate):
+    with serving(answering(), certificate) as server:
+        async with httpx.AsyncClient(transport=WireTransport(verify=False)) as client:
+            assert (await client.get(server.url)).text == "ok"
+
+
+async def test_the_authorities_are_read_once_and_in_a_thread(monkeypatch, certificate):
+    threads = []
+
+    def create_ssl_context(**options):
+        threads.append(threading.current_thread())
+        return certificate.client()
+
+    monkeypatch.setattr(httpx, "create_ssl_context", create_ssl_context)
+    with serving(answering(), certificate) as server:
+        async with httpx.AsyncClient(transport=WireTransport()) as client, anyio.create_task_group() as group:
+            for _ in range(5):
+                group.start_soon(client.get, server.url)
+    assert len(threads) == 1
+    assert threads[0] is not threading.current_thread()
+
+
+async def test_plain_text_in_place_of_a_handshake_is_a_connect_error(certificate):
+    with serving(answering(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 2)) as server:
+        with socket.socket() as probe:
+            probe.connect(("127.0.0.1", int(server.url.rsplit(":", 1)[1])))
+        transport = WireTransport(verify=certificate.client())
+        async with httpx.AsyncClient(transport=transport) as client:
+            with pytest.raises((httpx.ConnectError, httpx.ConnectTimeout)):
+                await client.get(server.url.replace("http:", "https:"), timeout=1)
+
+
+async def test_a_refused_connection_is_a_connect_error():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    async with httpx.AsyncClient(transport=WireTransport()) as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.get(f"http://127.0.0.1:{port}/")
+        assert connections(client) == ([], set())
+        assert client._transport._slots.value == 100
+
+
+async def test_a_name_without_an_address_is_a_connect_error():
+    async with httpx.AsyncClient(transport=WireTransport()) as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.get("http://no-such-host.invalid/")
+
+
+async def test_another_scheme_is_unsupported():
+    async with httpx.AsyncClient(transport=WireTransport()) as client:
+        with pytest.raises(httpx.UnsupportedProtocol):
+            await client.get("ftp://127.0.0.1/")
+
+
+async def test_fifty_calls_at_once_share_ten_connections(serve):
+    server = serve(answering())
+    async with server.client(limits=httpx.Limits(max_connections=10)) as client:
+
+        async def one():
+            for _ in range(4):
+                assert (await client.get("/")).text == "ok"
+
+        async with anyio.create_task_group() as group:
+            for _ in range(50):
+                group.start_soon(one)
+        assert server.accepted == 10
+        assert client._transport._slots.value == 10
+
+
+async def test_a_request_beyond_the_limit_waits_and_then_times_out():
+    with serving(answering()) as server:
+        async with server.client(limits=httpx.Limits(max_connections=1)) as client:
+            async with client.stream("GET", "/"):
+                with pytest.raises(httpx.PoolTimeout):
+                    await client.get("/", timeout=httpx.Timeout(5, pool=0.05))
+            assert (await client.get("/")).text == "ok"
+
+
+async def test_a_body_closed_twice_gives_its_connection_back_once():
+    with serving(answering()) as server:
+        async with server.client(limits=httpx.Limits(max_connections=1)) as client:
+            async with client.stream("GET", "/") as response:
+                await response.stream.aclose()
+            await response.stream.aclose()
+            assert client._transport._slots.value == 1
+
+
+async def test_a_slot_is_not_lost_when_no_connection_can_be_made(monkeypatch):
+    def broken(origin, **options):
+        raise RuntimeError("broken")
+
+    with serving(answering()) as server:
+        async with server.client(limits=httpx.Limits(max_connections=1)) as client:
+            with monkeypatch.context() as patch:
+                patch.setattr(httpcore, "AsyncHTTPConnection", broken)
+                with pytest.raises(RuntimeError, match="broken"):
+                    await client.get("/")
+            assert (await client.get("/")).text == "ok"
+
+
+async def test_the_idle_connection_of_another_host_makes_room():
+    with serving(answering()) as one, serving(answering()) as other:
+        async with one.client(limits=httpx.Limits(max_connections=1)) as client:
+            await client.get(one.url)
+            await client.get(other.url)
+            await left(one)
+            idle, busy = connections(client)
+            assert (len(idle), len(busy)) == (1, 0)
+
+
+async def test_no_more_idle_connections_are_kept_than_asked_for():
+    with serving(answering()) as server:
+        async with server.client(limits=httpx.Limits(max_keepalive_connections=2)) as client:
+            async with contextlib.AsyncExitStack() as stack:
+                for _ in range(5):
+                    response = await stack.enter_async_context(client.stream("GET", "/"))
+                    stack.push_async_callback(response.aread)
+            assert server.accepted == 5
+            assert len(connections(client)[0]) == 2
+
+
+async def test_closing_the_client_fails_the_reads_under_way(serve):
+    server = serve(lambda sock: read_head(sock) and sock.recv(1))
+    client = server.client()
+    failures = []
+
+    async def call():
+        try:
+            await client.get("/")
+        except httpx.TransportError as exc:
+            failures.append(type(exc))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(call)
+        await anyio.sleep(0.2)
+        await client.aclose()
+    assert failures == [httpx.ReadError]
+    await left(server)
+
+
+async def test_the_other_addresses_of_a_host_are_tried(monkeypatch):
+    """A black hole first and a refusal second do not keep the third from answering."""
+    with serving(answering()) as server:
+        port = int(server.url.rsplit(":", 1)[1])
+        real = sockets._connect
+
+        async def connect(sock, address):
+            if address[0] == "127.0.0.2":
+                with sock:
+                    await anyio.sleep_forever()
+            return await real(sock, address)
+
+        async def getaddrinfo(host, port_asked, **options):
+            refused = ("127.0.0.3", 1)
+            return [(socket.AF_INET, 1, 6, "", a) for a in [("127.0.0.2", port), refused, ("127.0.0.1", port)]]
+
+        monkeypatch.setattr(sockets, "_connect", connect)
+        monkeypatch.setattr(anyio, "getaddrinfo", getaddrinfo)
+        async with httpx.AsyncClient(transport=WireTransport()) as client:
+            assert (await client.get("http://three.test/", timeout=2)).text == "ok"
+
+
+async def test_a_black_hole_is_a_connect_timeout(monkeypatch):
+    async def connect(sock, address):
+        with sock:
+            await anyio.sleep_forever()
+
+    monkeypatch.setattr(sockets, "_connect", connect)
+    async with httpx.AsyncClient(transport=WireTransport()) as client:
+        with pytest.raises(httpx.ConnectTimeout):
+            await client.get("http://127.0.0.1:9/", timeout=0.05)
+        assert client._transport._slots.value == 100
+
+
+class Attempts:
+    """Connections that cannot be cancelled once begun, which is when two of them win or one wins too late."""
+
+    def __init__(self):
+        self.pairs = []
+
+    async def connect(self, family, address):
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(address[0])
+        self.pairs.append(socket.socketpair())
+        return self.pairs[-1][0]
+
+    def open_ones(self):
+        return [mine for mine, _ in self.pairs if mine.fileno() >= 0]
+
+    def close(self):
+        for mine, other in self.pairs:
+            mine.close()
+            other.close()
+
+
+async def test_of_two_that_connect_only_one_stays_open(monkeypatch):
+    monkeypatch.setattr(sockets, "STAGGER", 0.01)
+    with contextlib.closing(Attempts()) as attempts:
+        won = await sockets._first_connected(attempts.connect, [(socket.AF_INET, (0.1,)), (socket.AF_INET, (0.12,))])
+        assert len(attempts.pairs) == 2
+        assert attempts.open_ones() == [won]
+
+
+async def test_a_connection_won_too_late_is_closed():
+    with contextlib.closing(Attempts()) as attempts:
+        with anyio.move_on_after(0.05) as scope:
+            await sockets._first_connected(attempts.connect, [(socket.AF_INET, (0.1,))])
+        assert scope.cancelled_caught
+        assert len(attempts.pairs) == 1
+        assert attempts.open_ones() == []
+
+
+def test_families_alternate_in_the_resolvers_order():
+    six, four = socket.AF_INET6, socket.AF_INET
+    given = [(six, ("a",)), (six, ("b",)), (six, ("c",)), (four, ("d",)), (four, ("e",))]
+    assert [a for _, (a,) in sockets._families_in_turn(given)] == ["a", "d", "b", "e", "c"]
+
+
+async def test_the_local_address_is_where_calls_come_from():
+    with serving(answering()) as server:
+        async with server.client(local_address="127.0.0.1") as client:
+            stream = (await client.get("/")).extensions["network_stream"]
+            assert stream.get_extra_info("client_addr")[0] == "127.0.0.1"
+        async with server.client(local_address="192.0.2.1") as client:
+            with pytest.raises(httpx.ConnectError):
+                await client.get("/")
+
+
+async def test_a_fast_server_leaves_the_loop_to_others(serve):
+    block = bytes(1 << 20)
+
+    def handler(sock):
+        read_head(sock)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (len(block) * 64))
+        for _ in range(64):
+            sock.sendall(block)
+
+    server = serve(handler)
+    turns = 0
+
+    async def count_turns():
+        nonlocal turns
+        while True:
+            await anyio.lowlevel.checkpoint()
+            turns += 1
+
+    async with server.client() as client, client.stream("GET", "/") as response, anyio.create_task_group() as group:
+        group.start_soon(count_turns)
+        slices = 0
+        async for chunk in response.aiter_raw():
+            assert len(chunk) <= sockets.SLICE
+            slices += 1
+        group.cancel_scope.cancel()
+    assert slices > 64
+    assert turns > slices * 0.8
+
+
+def test_every_error_of_httpcore_has_its_namesake():
+    names = {
+        name
+        for name in httpcore.__all__
+        if isinstance(value := getattr(httpcore, name), type) and issubclass(value, Exception)
+    }
+    # Never seen by a caller: it tells a pool to choose another connection.
+    names.remove("ConnectionNotAvailable")
+    assert {theirs.__name__: ours.__name__ for theirs, ours in wire._ERRORS} == {name: name for name in names}
+    for name in names:
+        with pytest.raises(getattr(httpx, name)) as caught, wire._errors_of_httpx():
+            raise getattr(httpcore, name)("why")
+        assert type(caught.value) is getattr(httpx, name)
+        assert str(caught.value) == "why"
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"])
+def test_where_the_environment_names_a_proxy_httpx_keeps_its_own_transport(monkeypatch, name):
+    monkeypatch.setenv(name, "http://proxy.test:3128")
+    assert default_transport() is None
+    assert isinstance(default_transport(trust_env=False), WireTransport)
+
+
+def test_on_windows_httpx_keeps_its_own_transport(monkeypatch):
+    monkeypatch.setattr("sys.platform", "win32")
+    assert default_transport() is None
+
+
+def test_the_wire_is_the_default(monkeypatch):
+    monkeypatch.setattr("urllib.request.getproxies", dict)
+    assert isinstance(default_transport(), WireTransport)
