@@ -16,8 +16,8 @@ from .messages import ApiRequest, ApiResponse, Endpoint, Priority, readable_deta
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-UPLOAD = Endpoint("upload", "POST", "/transcriptions/upload", Priority.START, starts_work=True)
-FROM_URL = Endpoint("from_url", "POST", "/transcriptions/from-url", Priority.START, starts_work=True)
+UPLOAD = Endpoint("upload", "POST", "/transcriptions/upload", Priority.START, billable=True)
+FROM_URL = Endpoint("from_url", "POST", "/transcriptions/from-url", Priority.START, billable=True)
 VALIDATE_URL = Endpoint(
     "validate_url", "POST", "/transcriptions/validate-url", Priority.START, answers=frozenset({400})
 )

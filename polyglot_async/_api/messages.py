@@ -57,7 +57,7 @@ class Endpoint:
         method: HTTP method.
         template: path below the base URL.
         priority: its place in the queue for permits.
-        starts_work: True where sending it twice may be paid for twice.
+        billable: True where sending it twice may be paid for twice.
         accept: the media type to ask for.
         answers: error statuses that are an answer of this call and no error (A3).
     """
@@ -66,7 +66,7 @@ class Endpoint:
     method: str
     template: str
     priority: Priority = Priority.RESULT
-    starts_work: bool = False
+    billable: bool = False
     accept: str = "application/json"
     answers: frozenset[int] = frozenset()
 
@@ -175,13 +175,13 @@ def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | No
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
-def error_of(response: ApiResponse, now: datetime, *, starts_work: bool = False) -> ApiStatusError:
+def error_of(response: ApiResponse, now: datetime, *, billable: bool = False) -> ApiStatusError:
     """Turn an answer that is no success into the exception it deserves."""
     detail = readable_detail(response.body)
     limit = _named_limit(detail or "")
     status = response.status_code
     cls = _class_of(status)
-    if status == 403 and starts_work and limit == "concurrency":  # noqa: PLR2004 - A13
+    if status == 403 and billable and limit == "concurrency":  # noqa: PLR2004 - A13
         cls = RateLimitError
     request_id = response.request_id
     error = cls(

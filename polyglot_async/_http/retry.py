@@ -32,13 +32,13 @@ def judge(endpoint: Endpoint, error: PolyglotError) -> Verdict:
     answer was 429 or 503. After any other loss of the connection its fate is unknown.
     """
     if isinstance(error, ApiConnectionError):
-        if endpoint.starts_work and error.maybe_sent:
+        if endpoint.billable and error.maybe_sent:
             return Verdict.UNCERTAIN
         return Verdict.RETRY
     if isinstance(error, RateLimitError):
         return Verdict.RETRY
     if isinstance(error, ApiStatusError):
-        passing = {_SERVICE_UNAVAILABLE} if endpoint.starts_work else _PASSING_STATUSES
+        passing = {_SERVICE_UNAVAILABLE} if endpoint.billable else _PASSING_STATUSES
         return Verdict.RETRY if error.status_code in passing else Verdict.FINAL
     return Verdict.FINAL
 

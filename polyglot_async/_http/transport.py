@@ -186,7 +186,7 @@ class Transport:
                 answer = await _read(response, most=KEPT_BODY_BYTES)
             finally:
                 await _close(response)
-            raise error_of(answer, datetime.now(UTC), starts_work=request.endpoint.starts_work)
+            raise error_of(answer, datetime.now(UTC), billable=request.endpoint.billable)
 
     async def _exchange(
         self, request: ApiRequest, body: FormBody | None, headers: Mapping[str, str], token: str | None

@@ -106,7 +106,7 @@ class Learned:
         """Seconds for which nothing that starts work may leave."""
         return self._starts_paused_until - now
 
-    def take(self, error: RateLimitError, now: float, store: LimitStore, known: Limits, *, starts_work: bool) -> None:
+    def take(self, error: RateLimitError, now: float, store: LimitStore, known: Limits, *, billable: bool) -> None:
         """Take a lesson from a 429."""
         if now >= max(self._paused_until, self._starts_paused_until):
             self._in_a_row += 1
@@ -116,7 +116,7 @@ class Learned:
             # Tasks of other programs hold slots too, so what this one holds is all that it may.
             self._slots.lower(max(1, store.slots_held), now, window)
             self._starts_paused_until = max(self._starts_paused_until, until)
-        elif starts_work and "upload" in (error.detail or "").lower():
+        elif billable and "upload" in (error.detail or "").lower():
             self._uploads.refuse(store.recent_uploads, known.uploads_per_window, now, window, fewest=1)
             self._starts_paused_until = max(self._starts_paused_until, until)
         else:

@@ -115,7 +115,7 @@ class Limiter:
         Raises:
             QuotaExhaustedError: the day's or the month's requests are spent, and the client was not told to wait.
         """
-        claim = Claim(endpoint.starts_work, counted, slot=lease is not None and lease.id is None)
+        claim = Claim(endpoint.billable, counted, slot=lease is not None and lease.id is None)
         grant = await self._acquire(claim, int(endpoint.priority))
         if lease is not None and grant.lease is not None:
             lease.id = grant.lease
@@ -211,7 +211,7 @@ class Limiter:
         if wait > 0:
             return Refusal("burst", wait)
         wait = self._learned.start_pause(anyio.current_time())
-        if claim.starts_work and wait > 0:
+        if claim.billable and wait > 0:
             return Refusal("uploads", wait)
         now = self._utc_now()
         for limit, resets_at in self._spent.items():
@@ -246,8 +246,8 @@ class Limiter:
             return
         if error.limit == "concurrency" and lease is not None:
             await self.release(lease)
-        starts_work = grant.claim.starts_work
-        self._learned.take(error, anyio.current_time(), self.store, known, starts_work=starts_work)
+        billable = grant.claim.billable
+        self._learned.take(error, anyio.current_time(), self.store, known, billable=billable)
 
 
 def _calendar_limit(error: RateLimitError, window: float) -> str | None:

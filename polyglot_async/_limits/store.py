@@ -28,12 +28,12 @@ class Claim:
     """What a request needs a permit for.
 
     Attributes:
-        starts_work: whether the rule for uploads applies too.
+        billable: whether the rule for uploads applies too.
         counted: whether the day's and the month's counters apply: requests with an `sk_` key.
         slot: whether a task slot is wanted with it.
     """
 
-    starts_work: bool = False
+    billable: bool = False
     counted: bool = True
     slot: bool = False
 
@@ -160,7 +160,7 @@ class MemoryLimitStore:
         if refusal is not None:
             return refusal
         self._requests.enter()
-        if claim.starts_work:
+        if claim.billable:
             self._uploads.enter()
         if claim.counted:
             # Counted when it leaves: a request that is lost on the way back was counted by the service.
@@ -175,7 +175,7 @@ class MemoryLimitStore:
         """Stamp the entries; an unreached request is taken off the counters again."""
         now = self._clock()
         self._requests.settle(now, reached=reached)
-        if grant.claim.starts_work:
+        if grant.claim.billable:
             self._uploads.settle(now, reached=reached)
         if grant.claim.counted and not reached:
             self._usage = self._usage.plus(-1, self._utc_now())
@@ -208,7 +208,7 @@ class MemoryLimitStore:
         wait = self._requests.wait(now)
         if wait != 0.0:
             return Refusal("burst", wait)
-        if claim.starts_work and (wait := self._uploads.wait(now)) != 0.0:
+        if claim.billable and (wait := self._uploads.wait(now)) != 0.0:
             return Refusal("uploads", wait)
         return None
 

@@ -53,7 +53,7 @@ def test_the_table_holds_every_endpoint_of_the_room_once():
 
 
 def test_two_calls_start_paid_work():
-    assert ["upload", "from_url"] == [endpoint.call for endpoint in endpoints.ENDPOINTS if endpoint.starts_work]
+    assert ["upload", "from_url"] == [endpoint.call for endpoint in endpoints.ENDPOINTS if endpoint.billable]
 
 
 def test_an_upload_carries_its_options_as_form_fields_and_extra_wins():

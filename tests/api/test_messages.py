@@ -77,9 +77,9 @@ def test_a_429_tells_which_limit_where_its_words_do(detail, limit):
 def test_a_403_that_speaks_of_concurrent_tasks_is_a_limit_where_work_is_started():
     body = b'{"detail": "Concurrent task limit reached."}'
 
-    assert RateLimitError is type(error_of(answer(403, body), NOW, starts_work=True))
+    assert RateLimitError is type(error_of(answer(403, body), NOW, billable=True))
     assert PermissionDeniedError is type(error_of(answer(403, body), NOW))
-    assert PermissionDeniedError is type(error_of(answer(403, b'{"detail": "Daily."}'), NOW, starts_work=True))
+    assert PermissionDeniedError is type(error_of(answer(403, b'{"detail": "Daily."}'), NOW, billable=True))
 
 
 @pytest.mark.parametrize(

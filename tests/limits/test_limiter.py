@@ -124,14 +124,14 @@ def test_no_server_ever_sees_too_many_and_nobody_waits_who_need_not(server, limi
             async with limiter.permit(endpoint, counted=True):
                 entry["given"] = anyio.current_time()
                 held.append(
-                    place := [anyio.current_time(), math.inf, endpoint.starts_work]
+                    place := [anyio.current_time(), math.inf, endpoint.billable]
                 )  # until when, and of which rule
                 await anyio.sleep(there)
                 if fate == "refused connection":
                     place[1] = anyio.current_time()
                     raise ApiConnectionError("refused", maybe_sent=False, connected=False)
                 now = anyio.current_time()
-                if not all_of_them.allows(now) or (endpoint.starts_work and not of_uploads.allows(now)):
+                if not all_of_them.allows(now) or (endpoint.billable and not of_uploads.allows(now)):
                     refused.append(now)
                 await anyio.sleep(back)
                 place[1] = anyio.current_time() + window * SPAN
@@ -159,17 +159,17 @@ def test_no_server_ever_sees_too_many_and_nobody_waits_who_need_not(server, limi
             continue
         taken = [starts for begin, end, starts in held if begin <= now < end]
         room, room_for_uploads = len(taken) < limit, sum(taken) < uploads
-        assert not room or all(w["endpoint"].starts_work and not room_for_uploads for w in waiting)
+        assert not room or all(w["endpoint"].billable and not room_for_uploads for w in waiting)
     # And those that wait are served by priority, then in the order in which they came.
     for first in waits:
         for second in waits:
             both_waited = max(first["asked"], second["asked"]) < min(first["given"], second["given"]) - 1e-6
             if both_waited and first["endpoint"] == second["endpoint"] and first["asked"] < second["asked"]:
                 assert first["given"] <= second["given"]
-            if both_waited and second["endpoint"].starts_work < first["endpoint"].starts_work:
+            if both_waited and second["endpoint"].billable < first["endpoint"].billable:
                 continue  # uploads have a rule of their own, and may have to let others pass
             if both_waited and first["endpoint"].priority < second["endpoint"].priority:
-                assert first["given"] <= second["given"] or first["endpoint"].starts_work
+                assert first["given"] <= second["given"] or first["endpoint"].billable
 
 
 @given(st.integers(1, 20), st.integers(1, 200), st.floats(0, 2))
@@ -222,7 +222,7 @@ def test_a_start_that_waits_for_its_own_rule_holds_up_nobody_else():
 )
 def test_cancelled_at_any_moment_no_permit_and_no_slot_is_lost(limit, requests):
     async def one(limiter, patience, seconds, endpoint):
-        lease = SlotLease() if endpoint.starts_work else None
+        lease = SlotLease() if endpoint.billable else None
         with anyio.move_on_after(patience):
             try:
                 await ask(limiter, endpoint, seconds=seconds, lease=lease)
