@@ -23,7 +23,7 @@ from ._tasks.poller import Watcher
 from ._tasks.submit import Submissions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from types import EllipsisType, TracebackType
 
@@ -111,6 +111,11 @@ class AsyncPolyglot:
         if self._owns_http:
             self._to_close = False
             await self._http.aclose()
+
+    def _hand_over_closing(self) -> Callable[[], Awaitable[None]]:
+        """Return what closes the connections, a caller's `http_client` included, for an owner that warns by itself."""
+        self._owns_http, self._to_close = True, False
+        return self.aclose
 
     def __del__(self) -> None:
         if self._to_close and self._used:

@@ -128,7 +128,7 @@ class AsyncTranscriptions:
         """Ask whether the service can use a media URL; a no is a value, not an error (A3)."""
         return (await self.with_raw_response.validate_url(url, extra=extra)).parse()
 
-    def list(self, *, page_size: int = 100, **filters: Any) -> TaskList:
+    def list(self, /, *, page_size: int = 100, **filters: Any) -> TaskList:
         """List the tasks, newest first: `async for task in client.transcriptions.list(status="failed")`.
 
         Args:

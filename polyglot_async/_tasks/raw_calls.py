@@ -76,7 +76,7 @@ class RawTranscriptions:
         return RawResponse(answer, lambda answer: endpoints.parse_validation(answer, url))
 
     async def list(
-        self, *, page_size: int | None = 100, offset: int = 0, cursor: str | None = None, **filters: Any
+        self, /, *, page_size: int | None = 100, offset: int = 0, cursor: str | None = None, **filters: Any
     ) -> RawResponse[TaskPage]:
         """Get one page of the list of tasks: see `AsyncTranscriptions.list`."""
         request = endpoints.list_tasks(limit=page_size, offset=offset, cursor=cursor, filters=filters)
