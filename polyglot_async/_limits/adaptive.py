@@ -1,8 +1,8 @@
-"""What 429s teach where limits are unknown or wrong (A11, A12, A13).
+"""Limits that adapt to 429s, where limits are unknown or wrong (A11, A12, A13). Times are seconds of one clock.
 
-A lesson holds requests back for a while and lowers what is thought to be allowed. Quiet windows raise it again, by
-steps that grow: it may have been another program on the same account that used the limit up. A limit that keeps
-teaching the same is tried less and less often.
+A 429 pauses requests for a while (backoff) and decreases the limit. Windows without a 429 increase it again, by steps
+that grow: it may have been another program on the same account that used the limit up. A limit that is met again at
+the same height is tried less and less often.
 """
 
 from __future__ import annotations
@@ -15,121 +15,137 @@ import attrs
 if TYPE_CHECKING:
     from .._errors import RateLimitError
     from .._models import Limits
-    from .store import LimitStore
+    from .windows import Counters
 
 FIRST_PAUSE = 1.0
-LONGEST_PAUSE = 60.0
-FEWEST_REQUESTS = 20
-"""A service that allows fewer in a window is kept to by pauses: a refusal of the first request teaches no number."""
-LONGEST_PATIENCE = 8
-_LEAST_SHARE = 0.25
+MAX_PAUSE = 60.0
+MIN_REQUESTS = 20
+"""A service that allows fewer in a window is kept to by pauses: a 429 for the first request teaches no number."""
+MAX_BACKOFF = 8
+_MIN_SHARE = 0.25
 
 
 @attrs.define
-class _Lesson:
-    """What one limit seems to be."""
+class AdaptiveLimit:
+    """One limit as 429s suggest it.
 
-    most: float | None = None
+    Attributes:
+        limit: requests in a window, or tasks at once; None: no lower than what is known.
+    """
+
+    limit: float | None = None
     _step: float = 0.0
-    _patience: int = 1
-    _taken: float = -math.inf
-    _raise_at: float = math.inf
+    _backoff: int = 1  # windows between a decrease and the first increase
+    _decreased_at: float = -math.inf
+    _increase_at: float = math.inf
 
-    def applied_to(self, known: int | None) -> int | None:
-        """Lower what is known."""
-        if self.most is None:
+    def apply(self, known: int | None) -> int | None:
+        """Return the lower one of `known` and what 429s suggest."""
+        if self.limit is None:
             return known
-        return int(self.most) if known is None else min(int(self.most), known)
+        return int(self.limit) if known is None else min(int(self.limit), known)
 
-    def lower(self, to: float, now: float, window: float) -> None:
-        """Take a lesson."""
-        if now - self._taken >= window:
-            self._raise_at = now + self._patience * window
-            # The same lesson again is tried again later; another one starts anew.
-            again = self.most is not None and to >= self.most - self._step
-            self._patience = min(LONGEST_PATIENCE, 2 * self._patience) if again else 1
-        self.most = to
+    def decrease(self, to: float, now: float, window: float) -> None:
+        """Lower the limit to `to`."""
+        if now - self._decreased_at >= window:
+            self._increase_at = now + self._backoff * window
+            # The same limit again is tried again later; another one, at the first occasion.
+            again = self.limit is not None and to >= self.limit - self._step
+            self._backoff = min(MAX_BACKOFF, 2 * self._backoff) if again else 1
+        self.limit = to
         self._step = max(1.0, 0.1 * to)
-        self._taken = now
+        self._decreased_at = now
 
-    def refuse(self, seen: int, known: int | None, now: float, window: float, *, fewest: int) -> None:
-        """Learn that `seen` in a window were allowed, but never less than a quarter of what is known.
+    def on_429(self, seen: int, known: int | None, now: float, window: float, *, minimum: int) -> None:
+        """Lower the limit to the `seen` requests of the last window, but never below a quarter of what is known.
 
-        A refusal after only a few tells of others on the account, or of a service in trouble, more than of the limit.
+        A 429 after only a few shows other users of the account, or a service in trouble, more than the limit.
         """
-        if now - self._taken < window:  # one storm is one lesson
+        if now - self._decreased_at < window:  # many 429s at once count once
             return
-        before = self.applied_to(known)
-        least = max(1.0, _LEAST_SHARE * known) if known is not None else fewest
+        before = self.apply(known)
+        least = max(1.0, _MIN_SHARE * known) if known is not None else minimum
         if before is not None:
-            self.lower(min(float(before), max(seen, least)), now, window)
+            self.decrease(min(float(before), max(seen, least)), now, window)
         elif seen:
-            self.lower(float(max(seen, least)), now, window)
+            self.decrease(float(max(seen, least)), now, window)
 
-    def relax(self, known: int | None, now: float, window: float) -> None:
-        """Trust a little more, if it has been quiet for long enough."""
-        if self.most is None or now < self._raise_at:
-            return
-        self.most += self._step
+    def on_success(self, known: int | None, now: float, window: float) -> bool:
+        """Increase the limit if no 429 came for long enough; return whether it changed."""
+        if self.limit is None or now < self._increase_at:
+            return False
+        self.limit += self._step
         self._step *= 2
-        self._raise_at = now + window
-        if known is not None and self.most >= known:
-            self.most = None
-            self._patience = 1
+        self._increase_at = now + window
+        if known is not None and self.limit >= known:
+            self.limit = None
+            self._backoff = 1
+        return True
 
 
 @attrs.define
-class Learned:
-    """Lessons of one account. Times are seconds of one clock, handed in."""
+class AdaptiveLimits:
+    """What 429s suggest about one account.
 
-    _requests: _Lesson = attrs.field(factory=_Lesson, init=False)
-    _uploads: _Lesson = attrs.field(factory=_Lesson, init=False)
-    _slots: _Lesson = attrs.field(factory=_Lesson, init=False)
-    _paused_until: float = attrs.field(default=-math.inf, init=False)
-    _starts_paused_until: float = attrs.field(default=-math.inf, init=False)
-    _in_a_row: int = attrs.field(default=0, init=False)
+    Attributes:
+        requests: requests in a burst window.
+        uploads: billable requests in a burst window.
+        task_slots: tasks at once.
+        paused_until: no request may leave before.
+        uploads_paused_until: no billable request may leave before.
+    """
 
-    def applied_to(self, known: Limits) -> Limits:
-        """Lower `known` to what was learned."""
+    requests: AdaptiveLimit = attrs.field(factory=AdaptiveLimit, init=False)
+    uploads: AdaptiveLimit = attrs.field(factory=AdaptiveLimit, init=False)
+    task_slots: AdaptiveLimit = attrs.field(factory=AdaptiveLimit, init=False)
+    paused_until: float = attrs.field(default=-math.inf, init=False)
+    uploads_paused_until: float = attrs.field(default=-math.inf, init=False)
+    _consecutive_429s: int = attrs.field(default=0, init=False)
+
+    def apply(self, known: Limits) -> Limits:
+        """Return `known`, lowered to what 429s suggest."""
         return attrs.evolve(
             known,
-            requests_per_window=self._requests.applied_to(known.requests_per_window),
-            uploads_per_window=self._uploads.applied_to(known.uploads_per_window),
-            max_concurrent_tasks=self._slots.applied_to(known.max_concurrent_tasks),
+            requests_per_window=self.requests.apply(known.requests_per_window),
+            uploads_per_window=self.uploads.apply(known.uploads_per_window),
+            max_concurrent_tasks=self.task_slots.apply(known.max_concurrent_tasks),
         )
 
-    def pause(self, now: float) -> float:
-        """Seconds for which nothing may leave."""
-        return self._paused_until - now
+    def on_429(self, error: RateLimitError, known: Limits, counters: Counters, now: float, *, billable: bool) -> None:
+        """Pause, and lower the limit that the 429 is about.
 
-    def start_pause(self, now: float) -> float:
-        """Seconds for which nothing that starts work may leave."""
-        return self._starts_paused_until - now
-
-    def take(self, error: RateLimitError, now: float, store: LimitStore, known: Limits, *, billable: bool) -> None:
-        """Take a lesson from a 429."""
-        if now >= max(self._paused_until, self._starts_paused_until):
-            self._in_a_row += 1
-        until = now + (error.retry_after if error.retry_after is not None else self._own_pause())
-        window = known.window_seconds
+        Args:
+            error: the 429, not about a calendar quota.
+            known: the limits that the caller stated or the service told.
+            counters: what is counted, without the request that met the 429.
+            now: the present.
+            billable: whether the request was an upload or another start of work.
+        """
+        if now >= max(self.paused_until, self.uploads_paused_until):
+            self._consecutive_429s += 1
+        pause = error.retry_after
+        if pause is None:
+            pause = min(MAX_PAUSE, FIRST_PAUSE * 2.0 ** min(max(0, self._consecutive_429s - 1), 10))
+        until, window = now + pause, known.window_seconds
         if error.limit == "concurrency":
             # Tasks of other programs hold slots too, so what this one holds is all that it may.
-            self._slots.lower(max(1, store.slots_held), now, window)
-            self._starts_paused_until = max(self._starts_paused_until, until)
+            self.task_slots.decrease(max(1, counters.task_slots), now, window)
+            self.uploads_paused_until = max(self.uploads_paused_until, until)
         elif billable and "upload" in (error.detail or "").lower():
-            self._uploads.refuse(store.recent_uploads, known.uploads_per_window, now, window, fewest=1)
-            self._starts_paused_until = max(self._starts_paused_until, until)
+            self.uploads.on_429(counters.uploads.recent(now), known.uploads_per_window, now, window, minimum=1)
+            self.uploads_paused_until = max(self.uploads_paused_until, until)
         else:
-            seen = store.recent_requests
-            self._requests.refuse(seen, known.requests_per_window, now, window, fewest=FEWEST_REQUESTS)
-            self._paused_until = max(self._paused_until, until)
+            seen = counters.requests.recent(now)
+            self.requests.on_429(seen, known.requests_per_window, now, window, minimum=MIN_REQUESTS)
+            self.paused_until = max(self.paused_until, until)
 
-    def relax(self, known: Limits, now: float) -> None:
-        """Take an answer that was no 429."""
-        self._in_a_row = 0
-        self._requests.relax(known.requests_per_window, now, known.window_seconds)
-        self._uploads.relax(known.uploads_per_window, now, known.window_seconds)
-        self._slots.relax(known.max_concurrent_tasks, now, known.window_seconds)
-
-    def _own_pause(self) -> float:
-        return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(max(0, self._in_a_row - 1), 10))
+    def on_success(self, known: Limits, now: float) -> bool:
+        """Increase what may be increased; return whether anything changed."""
+        self._consecutive_429s = 0
+        if self.requests.limit is self.uploads.limit is self.task_slots.limit is None:
+            return False
+        window = known.window_seconds
+        changed = self.requests.on_success(known.requests_per_window, now, window)
+        changed |= self.uploads.on_success(known.uploads_per_window, now, window)
+        changed |= self.task_slots.on_success(known.max_concurrent_tasks, now, window)
+        return changed

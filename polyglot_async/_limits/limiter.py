@@ -1,8 +1,8 @@
-"""Waits for permits: one limiter for everything that a client sends.
+"""Admission: every request waits here for its permit, before its body is opened.
 
-Who waits is served by priority (start work, result, poll, download), then in order of arrival. One of those who wait
-does the asking for all; when it is served, another takes over. A 429 teaches, see `learned`, and fails nothing by
-itself.
+Waiting requests form a queue, by priority (start work, result, poll, download), then in order of arrival. One waiter
+runs the scheduling loop; when it is done, another takes over. A 429 adapts the limits, see `adaptive`, and fails no
+call by itself.
 """
 
 from __future__ import annotations
@@ -10,277 +10,349 @@ from __future__ import annotations
 import bisect
 import itertools
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 import anyio
 import attrs
 
-from .._errors import ApiConnectionError, QuotaExhaustedError, RateLimitError
+from .._errors import ApiConnectionError, PolyglotError, QuotaExhaustedError, RateLimitError
 from .._models import Limits
+from .._runtime import Runtime
 from .._state.usage import next_day, next_month
-from .adaptive import Learned
-from .store import Claim, Grant, LimitStore, MemoryLimitStore, Refusal
+from .adaptive import AdaptiveLimits
+from .windows import Counters, Denial
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
+    from datetime import datetime
 
     from .._api.messages import Endpoint
-    from .._errors import PolyglotError
     from .._state.usage import Usage
 
 _LONG_WINDOWS = 10
-"""So many windows to wait for are no burst's doing."""
+"""A Retry-After longer than so many windows is not about a burst."""
 
 
 @attrs.define(eq=False)
-class SlotLease:
-    """A task slot, taken with the permit of the request that starts the task and held until the task is final."""
+class TaskSlotLease:
+    """A task slot: taken with the permit of the request that starts the task, held until the task is final.
 
-    id: str | None = None
+    Attributes:
+        held: whether it is held now.
+    """
+
+    held: bool = False
+
+
+SlotLease = TaskSlotLease
+
+
+@attrs.frozen(eq=False)
+class Permit:
+    """What one request may leave with; each goes to `Limiter.settle` once.
+
+    Attributes:
+        billable: whether it counts as an upload too.
+        counted: whether it counts for the day and the month.
+        task_slot: the lease of the task that the request starts, or None.
+        takes_slot: whether the slot is taken with this permit, and not held from an earlier attempt.
+    """
+
+    billable: bool
+    counted: bool
+    task_slot: TaskSlotLease | None
+    takes_slot: bool
 
 
 @attrs.define(eq=False)
 class _Waiter:
-    claim: Claim
-    news: anyio.Event = attrs.field(factory=anyio.Event)
-    grant: Grant | None = None
-    spent: tuple[str, datetime] | None = None
-
-    def raise_if_spent(self) -> None:
-        if self.spent is not None:
-            raise quota_exhausted(*self.spent)
+    permit: Permit
+    woken: anyio.Event = attrs.field(factory=anyio.Event)
+    granted: bool = False
+    error: QuotaExhaustedError | None = None
 
 
 class Limiter:
     """Gives permits under the account's limits; see the module's head.
 
-    `on_quota` says what happens when the day's or the month's requests are spent: "raise" or "wait".
+    Args:
+        limits: what the caller states; it wins over what the service tells.
+        runtime: its clocks.
+        on_quota: "raise" or "wait" where the day's or the month's requests are spent.
 
     Attributes:
-        store: where permits are counted.
-        was_told: whether the service told its limits.
+        limits_fetched: whether the service has told its limits.
+
+    Raises:
+        ValueError: `on_quota` is something else.
     """
 
     def __init__(
         self,
         limits: Limits | None = None,
         *,
-        store: LimitStore | None = None,
+        runtime: Runtime | None = None,
         on_quota: Literal["raise", "wait"] = "raise",
-        utc_now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self.store: LimitStore = store or MemoryLimitStore()
+        if on_quota not in {"raise", "wait"}:
+            raise ValueError(f"on_quota is {on_quota!r}; use 'raise' or 'wait'")
+        self.limits_fetched = False
         self._stated = limits or Limits()
-        self._fetched = Limits()
-        self.was_told = False
+        self._known = self._stated
+        self._runtime = runtime or Runtime()
         self._on_quota = on_quota
-        self._utc_now = utc_now
-        self._learned = Learned()
-        self._spent: dict[str, datetime] = {}
-        self._line: list[tuple[int, int, _Waiter]] = []
-        self._order = itertools.count()
-        self._leading = False
-        self._changed = anyio.Event()
+        self._adaptive = AdaptiveLimits()
+        self._counters = Counters()
+        self._counters.set_limits(self._known)
+        self._queue: list[tuple[int, int, _Waiter]] = []
+        self._arrivals = itertools.count()
+        self._scheduling = False  # whether a waiter runs the scheduling loop
+        self._changed = anyio.Event()  # wakes the scheduling loop
 
     @property
     def limits(self) -> Limits:
-        """What is known: the caller's word first, then the service's, then what 429s taught."""
-        return self._learned.applied_to(merged(self._stated, self._fetched))
+        """The limits that are kept: stated by the caller, else told by the service, both lowered by 429s."""
+        return self._counters.limits
 
     @property
     def usage(self) -> Usage:
-        """Requests made today and this month, as far as the store knows."""
-        return self.store.usage
+        """Requests made today and this month, as far as is known."""
+        return self._counters.usage.at(self._runtime.utc_now())
+
+    def update(self, fetched: Limits) -> Limits:
+        """Take what the service tells where the caller stated nothing; return both together."""
+        self._known = merge_limits(self._stated, fetched)
+        self.limits_fetched = True
+        self._adapt()
+        return self._known
 
     def waits_out(self, error: PolyglotError) -> bool:
-        """Whether the next permit will wait for as long as it takes until `error`, a spent quota, is over."""
+        """Return whether the next permit waits for as long as it takes until `error`, a spent quota, is over."""
         if not isinstance(error, RateLimitError) or self._on_quota != "wait":
             return False
         return _calendar_limit(error, self.limits.window_seconds) is not None
 
-    def update(self, fetched: Limits) -> Limits:
-        """Take the service's word, except where the caller stated otherwise; give what then holds."""
-        self._fetched = fetched
-        self.was_told = True
-        self._changed.set()
-        return merged(self._stated, fetched)
+    async def acquire(self, endpoint: Endpoint, *, counted: bool, task_slot: TaskSlotLease | None = None) -> Permit:
+        """Wait for a permit; `settle` it once, whatever happens to the request.
 
-    @asynccontextmanager
-    async def permit(self, endpoint: Endpoint, *, counted: bool, lease: SlotLease | None = None) -> AsyncIterator[None]:
-        """Wait for a permit, and hold it while the answer is awaited.
-
-        With a `lease` that holds no slot yet, the permit comes with one.
+        With a `task_slot` that is not held yet, the permit waits for one and takes it.
 
         Raises:
-            QuotaExhaustedError: the day's or the month's requests are spent, and the client was not told to wait.
+            QuotaExhaustedError: the day's or the month's requests are spent, and `on_quota` is "raise".
         """
-        claim = Claim(endpoint.billable, counted, slot=lease is not None and lease.id is None)
-        grant = await self._acquire(claim, int(endpoint.priority))
-        if lease is not None and grant.lease is not None:
-            lease.id = grant.lease
-        reached = True
+        permit = Permit(endpoint.billable, counted, task_slot, task_slot is not None and not task_slot.held)
+        if self._queue or self._grant(permit) is not None:
+            await self._wait_in_queue(permit, int(endpoint.priority))
+        return permit
+
+    async def settle(self, permit: Permit, error: PolyglotError | None = None, *, answered: bool = True) -> None:
+        """Count a request that is over, and adapt the limits to its answer.
+
+        Args:
+            permit: of the request.
+            error: what the request ended with, or None.
+            answered: False where there is neither an error nor an answer: cancelled, or failed by something else.
+
+        Raises:
+            QuotaExhaustedError: `error` says that the day's or the month's requests are spent, and `on_quota` is
+                "raise".
+        """
+        now = self._runtime.monotonic()
+        try:
+            if isinstance(error, RateLimitError):
+                self._on_429(error, permit, now)
+            elif error is None and answered and self._adaptive.on_success(self._known, now):
+                self._adapt()
+        finally:
+            if isinstance(error, ApiConnectionError) and not error.connected:
+                self._uncount(permit)
+            else:  # half an upload is counted by the service as a whole one is
+                self._counters.settle(now, billable=permit.billable)
+            self._changed.set()
+
+    # To go with their last uses.
+
+    @property
+    def store(self) -> Limiter:
+        return self
+
+    @property
+    def was_told(self) -> bool:
+        return self.limits_fetched
+
+    @asynccontextmanager
+    async def permit(
+        self, endpoint: Endpoint, *, counted: bool, lease: TaskSlotLease | None = None
+    ) -> AsyncIterator[None]:
+        permit = await self.acquire(endpoint, counted=counted, task_slot=lease)
         try:
             yield
-        except ApiConnectionError as error:
-            reached = error.connected  # half an upload is counted by the service as a whole one is
+        except PolyglotError as error:
+            await self.settle(permit, error)
             raise
-        except RateLimitError as error:
-            await self._learn(error, grant, lease)
+        except BaseException:
+            await self.settle(permit, answered=False)
             raise
         else:
-            self._learned.relax(merged(self._stated, self._fetched), anyio.current_time())
-        finally:
-            with anyio.CancelScope(shield=True):
-                await self.store.settle(grant, reached=reached)
-            self._changed.set()
+            await self.settle(permit)
 
-    async def release(self, lease: SlotLease) -> None:
-        """Give a slot back: its task is final, or was never started."""
-        if lease.id is not None:
-            with anyio.CancelScope(shield=True):
-                await self.store.release(lease.id)
-            lease.id = None
-            self._changed.set()
+    async def release(self, task_slot: TaskSlotLease) -> None:
+        """Return a slot: its task is final, or was never started. One that is not held stays so."""
+        self._release(task_slot)
 
-    async def _acquire(self, claim: Claim, priority: int) -> Grant:
-        if not self._line:
-            answer = await self._ask(claim)
-            if isinstance(answer, Grant):
-                return answer
-        waiter = _Waiter(claim)
-        place = (priority, next(self._order), waiter)
-        bisect.insort(self._line, place)
-        self._changed.set()  # who leads may wait for something that this one need not wait for
+    async def restore(self, usage: Usage) -> None:
+        """Add what an earlier run counted: of each count the larger one holds."""
+        self._counters.usage = self._counters.usage.merged(usage, self._runtime.utc_now())
+
+    def _grant(self, permit: Permit) -> Denial | None:
+        """Count the permit and return None, or return why it is not granted now."""
+        now, adaptive = self._runtime.monotonic(), self._adaptive
+        if now < adaptive.paused_until:
+            return Denial("burst", adaptive.paused_until - now)
+        if permit.billable and now < adaptive.uploads_paused_until:
+            return Denial("uploads", adaptive.uploads_paused_until - now)
+        denial = self._counters.acquire(
+            now,
+            self._runtime.utc_now(),
+            billable=permit.billable,
+            counted=permit.counted,
+            task_slot=permit.takes_slot,
+        )
+        if denial is None and permit.task_slot is not None:
+            permit.task_slot.held = True
+        return denial
+
+    async def _wait_in_queue(self, permit: Permit, priority: int) -> None:
+        waiter = _Waiter(permit)
+        entry = (priority, next(self._arrivals), waiter)
+        bisect.insort(self._queue, entry)
+        self._changed.set()  # the loop may wait for something that this one need not wait for
         try:
-            while waiter.grant is None:
-                if self._leading:
-                    await waiter.news.wait()
-                    waiter.news = anyio.Event()
+            while not waiter.granted and waiter.error is None:
+                if self._scheduling:
+                    await waiter.woken.wait()
+                    waiter.woken = anyio.Event()
                 else:
-                    await self._lead(waiter)
-                waiter.raise_if_spent()
+                    await self._run_scheduling_loop(waiter)
         except BaseException:
-            await self._hand_back(waiter)
+            if waiter.granted:  # cancelled in the very moment of the grant
+                self._uncount(permit)
+                if permit.takes_slot:
+                    self._release(permit.task_slot)
             raise
         finally:
-            self._line.remove(place)
-            if not self._leading and self._line:
-                self._line[0][2].news.set()  # the next one takes over
+            self._queue.remove(entry)
+            if not self._scheduling and self._queue:
+                self._queue[0][2].woken.set()  # the next one runs the scheduling loop
             self._changed.set()
-        return waiter.grant
+        if waiter.error is not None:
+            raise waiter.error
 
-    async def _lead(self, waiter: _Waiter) -> None:
-        """Ask for all who wait, until the leader's own wait is over."""
-        self._leading = True
+    async def _run_scheduling_loop(self, waiter: _Waiter) -> None:
+        """Serve the queue until `waiter`, who runs this, is served."""
+        self._scheduling = True
         try:
             while True:
                 self._changed = anyio.Event()
-                seconds = await self._serve()
-                if waiter.grant is not None or waiter.spent is not None:
+                seconds = self._serve_queue()
+                if waiter.granted or waiter.error is not None:
                     return
                 with anyio.move_on_after(seconds):
                     await self._changed.wait()
         finally:
-            self._leading = False
+            self._scheduling = False
 
-    async def _serve(self) -> float | None:
-        """Go through those who wait, in order; give the seconds until another round makes sense (None: at a change)."""
+    def _serve_queue(self) -> float | None:
+        """Grant what can be granted, in order; return the seconds until another round makes sense (None: a change)."""
         waits: list[float] = []
-        refused: dict[Claim, Refusal] = {}
-        for _, _, waiter in tuple(self._line):
-            if waiter.grant is not None:
+        denials: dict[tuple[bool, bool, bool], Denial] = {}
+        for _, _, waiter in self._queue:
+            if waiter.granted or waiter.error is not None:
                 continue
-            answer = refused.get(waiter.claim) or await self._ask(waiter.claim)
-            if isinstance(answer, Grant):
-                waiter.grant = answer
-                waiter.news.set()
+            permit = waiter.permit
+            kind = (permit.billable, permit.counted, permit.takes_slot)
+            denial = denials.get(kind) or self._grant(permit)
+            if denial is None:
+                waiter.granted = True
+                waiter.woken.set()
                 continue
-            refused[waiter.claim] = answer
-            if answer.wait is not None:
-                waits.append(answer.wait)
-            if answer.resets_at is not None and self._on_quota == "raise":
-                waiter.spent = (answer.limit, answer.resets_at)
-                waiter.news.set()
-            if answer.limit == "burst":
+            denials[kind] = denial
+            if denial.wait is not None:
+                waits.append(denial.wait)
+            if denial.resets_at is not None and self._on_quota == "raise":
+                waiter.error = _quota_error(denial.limit, denial.resets_at)
+                waiter.woken.set()
+            if denial.limit == "burst":
                 break  # it holds for everybody behind as well
         return min(waits, default=None)
 
-    async def _ask(self, claim: Claim) -> Grant | Refusal:
-        wait = self._learned.pause(anyio.current_time())
-        if wait > 0:
-            return Refusal("burst", wait)
-        wait = self._learned.start_pause(anyio.current_time())
-        if claim.billable and wait > 0:
-            return Refusal("uploads", wait)
-        now = self._utc_now()
-        for limit, resets_at in self._spent.items():
-            if claim.counted and now < resets_at:
-                return Refusal(limit, (resets_at - now).total_seconds(), resets_at)
-        return await self.store.acquire(claim, self.limits)
-
-    async def _hand_back(self, waiter: _Waiter) -> None:
-        """Return what was granted in the very moment in which the waiter was cancelled."""
-        if waiter.grant is not None:
-            with anyio.CancelScope(shield=True):
-                await self.store.settle(waiter.grant, reached=False)
-                if waiter.grant.lease is not None:
-                    await self.store.release(waiter.grant.lease)
-
-    async def _learn(self, error: RateLimitError, grant: Grant, lease: SlotLease | None) -> None:
-        """Take a lesson from a 429 (A11, A12, A13).
+    def _on_429(self, error: RateLimitError, permit: Permit, now: float) -> None:
+        """Adapt to a 429 (A11, A12, A13).
 
         Raises:
-            QuotaExhaustedError: it says that the day's or the month's requests are spent.
+            QuotaExhaustedError: as `settle` does.
         """
-        known = merged(self._stated, self._fetched)
+        known = self._known
         limit = _calendar_limit(error, known.window_seconds)
-        if limit is not None and grant.claim.counted:
-            now = self._utc_now()
-            resets_at = next_day(now) if limit == "daily" else next_month(now)
+        if limit is not None and permit.counted:
+            utc_now = self._runtime.utc_now()
+            resets_at = next_day(utc_now) if limit == "daily" else next_month(utc_now)
             if error.retry_after is not None:  # the service's clock may be behind ours at midnight
-                resets_at = min(resets_at, now + timedelta(seconds=error.retry_after))
-            self._spent[limit] = resets_at
+                resets_at = min(resets_at, utc_now + timedelta(seconds=error.retry_after))
+            self._counters.exhaust(limit, resets_at)
             if self._on_quota == "raise":
-                raise quota_exhausted(limit, resets_at) from error
+                raise _quota_error(limit, resets_at) from error
             return
-        if error.limit == "concurrency" and lease is not None:
-            await self.release(lease)
-        billable = grant.claim.billable
-        self._learned.take(error, anyio.current_time(), self.store, known, billable=billable)
+        if error.limit == "concurrency":
+            self._release(permit.task_slot)
+        self._adaptive.on_429(error, known, self._counters, now, billable=permit.billable)
+        self._adapt()
+
+    def _adapt(self) -> None:
+        self._counters.set_limits(self._adaptive.apply(self._known))
+        self._changed.set()
+
+    def _uncount(self, permit: Permit) -> None:
+        self._counters.uncount(self._runtime.utc_now(), billable=permit.billable, counted=permit.counted)
+
+    def _release(self, task_slot: TaskSlotLease | None) -> None:
+        if task_slot is not None and task_slot.held:
+            task_slot.held = False
+            self._counters.task_slots -= 1
+            self._changed.set()
 
 
 def _calendar_limit(error: RateLimitError, window: float) -> str | None:
     if error.limit in {"daily", "monthly"}:
         return error.limit
-    # A burst is over within a window: who is told to stay away for ten has met something else.
+    # A burst is over within a window: a Retry-After of ten is about something else.
     long = error.limit != "concurrency" and (error.retry_after or 0.0) > _LONG_WINDOWS * window
     return "daily" if long else None
 
 
-def merged(first: Limits, second: Limits) -> Limits:
-    """Give `first`, with what it leaves open taken from `second`.
+def _quota_error(limit: str, resets_at: datetime) -> QuotaExhaustedError:
+    period = "day's" if limit == "daily" else "month's"
+    return QuotaExhaustedError(
+        f"the {period} requests are spent; the quota resets at {resets_at:%Y-%m-%d %H:%M} UTC",
+        resets_at=resets_at,
+        limit=limit,
+    )
+
+
+def merge_limits(stated: Limits, fetched: Limits) -> Limits:
+    """Return `stated`, with what it leaves open taken from `fetched`.
 
     A rate goes with its window: where both give a rate, the longer window holds, which is the stricter.
     """
     default = Limits()
     given = {
-        field.name: getattr(first, field.name)
+        field.name: getattr(stated, field.name)
         for field in attrs.fields(Limits)
-        if field.name not in {"raw", "not_understood"} and getattr(first, field.name) != getattr(default, field.name)
+        if field.name not in {"raw", "not_understood"} and getattr(stated, field.name) != getattr(default, field.name)
     }
     rates = ("requests_per_window", "uploads_per_window")
     if any(rate in given for rate in rates):
-        gives_rate_too = any(rate not in given and getattr(second, rate) is not None for rate in rates)
-        given["window_seconds"] = max(first.window_seconds, second.window_seconds if gives_rate_too else 0.0)
-    return attrs.evolve(second, **given)
-
-
-def quota_exhausted(limit: str, resets_at: datetime) -> QuotaExhaustedError:
-    """Make the error that says so."""
-    period = "day's" if limit == "daily" else "month's"
-    return QuotaExhaustedError(
-        f"the {period} requests are spent; the counter starts anew at {resets_at:%Y-%m-%d %H:%M} UTC",
-        resets_at=resets_at,
-        limit=limit,
-    )
+        fetches_rate = any(rate not in given and getattr(fetched, rate) is not None for rate in rates)
+        given["window_seconds"] = max(stated.window_seconds, fetched.window_seconds if fetches_rate else 0.0)
+    return attrs.evolve(fetched, **given)

@@ -1,4 +1,4 @@
-"""Calendar quotas as arithmetic: requests counted by UTC day and month. Times are handed in, as aware UTC datetimes."""
+"""Calendar quotas as arithmetic: requests counted by UTC day and month. Times are handed in, as aware datetimes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Usage:
-    """Requests made with `sk_` keys, by UTC calendar day and month (contract: "Limits")."""
+    """Requests made with `sk_` keys, by UTC calendar day and month (contract: "Limits").
+
+    Attributes:
+        day: "2026-05-24", or "" where nothing was counted yet.
+        day_requests: requests of that day.
+        month: "2026-05", or "".
+        month_requests: requests of that month.
+    """
 
     day: str = ""
     day_requests: int = 0
@@ -21,36 +28,30 @@ class Usage:
     month_requests: int = 0
 
     def at(self, now: datetime) -> Usage:
-        """The same, with what belongs to an earlier day or month dropped."""
-        day, month = now.strftime("%Y-%m-%d"), now.strftime("%Y-%m")
-        return Usage(
-            day=day,
-            day_requests=self.day_requests if self.day == day else 0,
-            month=month,
-            month_requests=self.month_requests if self.month == month else 0,
-        )
+        """Return the same without what belongs to another day or month."""
+        day = now.astimezone(UTC).date().isoformat()
+        if day == self.day:
+            return self
+        month = day[:7]
+        return Usage(day, 0, month, self.month_requests if month == self.month else 0)
 
     def plus(self, requests: int, now: datetime) -> Usage:
-        """The same with `requests` more; taking back what an earlier day counted changes nothing."""
-        today = self.at(now)
-        return attrs.evolve(
-            today,
-            day_requests=max(0, today.day_requests + requests),
-            month_requests=max(0, today.month_requests + requests),
+        """Return the same with `requests` more; a negative number takes back what the same day counted."""
+        usage = self if now.astimezone(UTC).date().isoformat() == self.day else self.at(now)
+        return Usage(
+            usage.day, max(0, usage.day_requests + requests), usage.month, max(0, usage.month_requests + requests)
         )
 
     def merged(self, other: Usage, now: datetime) -> Usage:
-        """The larger count of each: two records of one account, of which one may have missed some."""
-        mine, theirs = self.at(now), other.at(now)
-        return attrs.evolve(
-            mine,
-            day_requests=max(mine.day_requests, theirs.day_requests),
-            month_requests=max(mine.month_requests, theirs.month_requests),
+        """Return the larger count of each: two records of one account, of which one may have missed some."""
+        one, two = self.at(now), other.at(now)
+        return Usage(
+            one.day, max(one.day_requests, two.day_requests), one.month, max(one.month_requests, two.month_requests)
         )
 
     @classmethod
     def read(cls, value: Mapping[str, object]) -> Usage:
-        """Read what `attrs.asdict` wrote; whatever is off counts as nothing used."""
+        """Parse what `attrs.asdict` wrote; whatever has another shape counts as nothing used."""
         day, month = value.get("day"), value.get("month")
         days, months = value.get("day_requests"), value.get("month_requests")
         if isinstance(day, str) and isinstance(month, str) and isinstance(days, int) and isinstance(months, int):
@@ -59,11 +60,11 @@ class Usage:
 
 
 def next_day(now: datetime) -> datetime:
-    """When the daily counter starts anew."""
+    """Return when the daily quota resets."""
     return datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), datetime.min.time(), UTC)
 
 
 def next_month(now: datetime) -> datetime:
-    """When the monthly counter starts anew."""
+    """Return when the monthly quota resets."""
     first = now.astimezone(UTC).date().replace(day=1)
     return datetime.combine((first + timedelta(days=32)).replace(day=1), datetime.min.time(), UTC)
