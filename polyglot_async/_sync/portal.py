@@ -1,8 +1,8 @@
 """An event loop in a thread of its own, for callers that do not await.
 
-Three ends have to be clean. Ctrl-C in a call cancels its coroutine and waits until that has let go of its connection.
-A portal that is forgotten is closed by the garbage collector or when the interpreter exits, with a warning, as a file
-is. And a forked child, which has the portal's memory but not its thread, is told so.
+Three ends have to be clean. Ctrl-C in a call cancels its coroutine and waits until it has released its connection. A
+portal that nobody closed is closed by the garbage collector or when the interpreter exits, with a warning, as a file
+is. And a forked child, which has the portal's memory but not its thread, gets an error and does not hang.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Portal:
     May be used from several threads at once, and from a thread that runs a loop of its own, as a notebook's does.
 
     Args:
-        name: whose portal it is, for messages.
+        name: the owner, for messages.
         closing: awaited in the loop as its last act, once all calls have ended.
     """
 
@@ -51,33 +51,50 @@ class Portal:
         self._lock = threading.Lock()
         self._loop: _Loop | None = None
         self._closed = False
-        self._forgotten: weakref.finalize[[_Loop, str], Portal] | None = None
+        self._finalizer: weakref.finalize[[_Loop, str], Portal] | None = None
 
     def call(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call and wait. Whatever interrupts the wait, Ctrl-C above all, cancels the coroutine and waits for its end.
 
         An `on_progress` among the arguments is called in this thread.
         """
-        inbox: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
-        on_progress: Any = kwargs.get("on_progress")
-        if on_progress is not None:
-            kwargs["on_progress"] = self._posting(inbox, on_progress)
+        if kwargs.get("on_progress") is not None:
+            return self._call_with_progress(function, args, kwargs)
+        call = _Call(self.running_loop(), partial(function, *args, **kwargs))
+        try:
+            call.start()
+            return call.result()
+        except BaseException:
+            call.cancel()
+            raise
+
+    def _call_with_progress(
+        self, function: Callable[..., Awaitable[T]], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> T:
+        callbacks: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        report = partial(self._report, kwargs["on_progress"])
 
         async def run() -> T:
             try:
                 return await function(*args, **kwargs)
             finally:
-                inbox.put(None)
+                callbacks.put(None)
 
-        call = _Call(self.running(), run)
+        kwargs["on_progress"] = lambda done, total: callbacks.put(partial(report, done, total))
+        call = _Call(self.running_loop(), run)
         try:
             call.start()
-            while (job := inbox.get()) is not None:
-                job()
+            while (callback := callbacks.get()) is not None:
+                callback()
+            return call.result()
         except BaseException:
             call.cancel()
             raise
-        return call.result()
+
+    def _report(self, on_progress: Callable[[int, int | None], object], done: int, total: int | None) -> None:
+        answer = on_progress(done, total)
+        if inspect.isawaitable(answer):
+            self.call(_await, answer)
 
     def iterate(self, iterator: AsyncIterator[T]) -> Iterator[T]:
         """Iterate over an async iterator; leaving early closes it."""
@@ -89,47 +106,40 @@ class Portal:
             if close is not None and self._loop is not None and self._loop.can_be_waited_for:
                 self.call(close)
 
-    def enter(self, manager: AbstractAsyncContextManager[T]) -> Held[T]:
-        """Hold an async context manager open in one task of the loop: `with portal.enter(manager) as value`."""
-        return Held(self, manager)
+    def context(self, manager: AbstractAsyncContextManager[T]) -> PortalContext[T]:
+        """Return the sync twin of an async context manager, both ends of which run in one task of the loop."""
+        return PortalContext(self, manager)
 
     def close(self) -> None:
         """Stop the loop and its thread; calls under way in other threads are cancelled."""
         with self._lock:
             loop, self._loop = self._loop, None
             self._closed = True
-            if self._forgotten is not None:
-                self._forgotten.detach()
-        if loop is not None and loop.is_here:
+            if self._finalizer is not None:
+                self._finalizer.detach()
+        if loop is not None and loop.is_of_this_process:
             loop.stop()
 
-    def running(self) -> _Loop:
-        """Give the loop, started.
+    def running_loop(self) -> _Loop:
+        """Return the loop, started.
 
         Raises:
             ConfigurationError: the client is closed, or this process is a fork.
         """
-        if self._loop is not None and not self._loop.is_here:  # before the lock, which a thread of the parent may hold
+        loop = self._loop  # read before the lock, which a thread of the parent process may have held at the fork
+        if loop is not None and not loop.is_of_this_process:
             raise ConfigurationError(f"{self._name} was used before os.fork: make a new one in the child")
         with self._lock:
             if self._closed:
                 raise ConfigurationError(f"{self._name} is closed: make a new one")
             if self._loop is None or self._loop.has_failed:
                 self._loop = _Loop(self._closing)
-                self._forgotten = weakref.finalize(self, _end_forgotten, self._loop, self._name)
+                self._finalizer = weakref.finalize(self, _stop_unclosed, self._loop, self._name)
             return self._loop
-
-    def _posting(self, inbox: SimpleQueue[Any], callback: Callable[[int, int | None], object]) -> Callable[..., None]:
-        def tell(done: int, total: int | None) -> None:
-            answer = callback(done, total)
-            if inspect.isawaitable(answer):
-                self.call(_await, answer)
-
-        return lambda done, total: inbox.put(partial(tell, done, total))
 
 
 class _Loop:
-    """The loop and its thread. It does not know its Portal, so that a forgotten one can be told from one in use."""
+    """The loop and its thread. It holds no reference to its Portal, so that a portal out of use can be collected."""
 
     def __init__(self, closing: Callable[[], Awaitable[None]] | None) -> None:
         self._closing = closing
@@ -157,7 +167,7 @@ class _Loop:
                 await self._closing()
 
     @property
-    def is_here(self) -> bool:
+    def is_of_this_process(self) -> bool:
         """Whether the thread is one of this process, and not left behind by a fork."""
         return self._process == os.getpid()
 
@@ -169,10 +179,10 @@ class _Loop:
     @property
     def can_be_waited_for(self) -> bool:
         """Whether waiting for the loop ends: not in its own thread, where the garbage collector may run too."""
-        return self.is_here and self._thread.is_alive() and self._thread is not threading.current_thread()
+        return self.is_of_this_process and self._thread.is_alive() and self._thread is not threading.current_thread()
 
     def start(self, function: Callable[[], Awaitable[T]]) -> Future[T]:
-        """Start a task; never waits for its end."""
+        """Start a task, without waiting for its end."""
         try:
             return self._ready.result().start_task_soon(function)
         except RuntimeError as error:
@@ -202,13 +212,13 @@ class _Call(Generic[T]):
         self._function = function
         self._future: Future[T] | None = None
         self._scope: anyio.CancelScope | None = None
-        self._given_up = False
+        self._cancelled = False
         self.ended = threading.Event()
 
     async def _run(self) -> T:
         try:
             with anyio.CancelScope() as self._scope:
-                if self._given_up:
+                if self._cancelled:
                     self._scope.cancel()
                 return await self._function()
             raise CancelledError
@@ -216,12 +226,11 @@ class _Call(Generic[T]):
             self.ended.set()
 
     def start(self) -> None:
-        """Start it."""
         self._future = self._loop.start(self._run)
 
     def cancel(self) -> None:
-        """Cancel it, and wait for its end where that comes."""
-        self._given_up = True
+        """Cancel it, and wait for its end, unless this thread is the one that it would end in."""
+        self._cancelled = True
         if self._future is not None:
             self._future.cancel()
             if self._loop.can_be_waited_for:
@@ -231,7 +240,7 @@ class _Call(Generic[T]):
                 self._loop.start(partial(_cancel, self._scope))
 
     def result(self) -> T:
-        """Wait for the end.
+        """Wait for the end, and return or raise what the coroutine did.
 
         Raises:
             ApiConnectionError: the client was closed meanwhile.
@@ -243,25 +252,25 @@ class _Call(Generic[T]):
             raise ApiConnectionError("the client was closed during the call") from None
 
 
-class Held(Generic[T]):
-    """An async context manager that one task of the loop holds open: both its ends, and what goes wrong inside."""
+class PortalContext(Generic[T]):
+    """An async context manager, used from a sync `with`: one task of the loop enters it and leaves it."""
 
     def __init__(self, portal: Portal, manager: AbstractAsyncContextManager[T]) -> None:
-        self._loop = portal.running()
-        self._call = _Call(self._loop, self._hold)
+        self._loop = portal.running_loop()
+        self._call = _Call(self._loop, self._run)
         self._manager = manager
         self._leaving: anyio.Event | None = None
         self._entered: Future[T] = Future()
-        self._inside: BaseException | None = None
+        self._body_error: BaseException | None = None
 
-    async def _hold(self) -> None:
+    async def _run(self) -> None:
         try:
             async with self._manager as value:
                 self._leaving = anyio.Event()
                 self._entered.set_result(value)
                 await self._leaving.wait()
-                if self._inside is not None:
-                    raise self._inside
+                if self._body_error is not None:
+                    raise self._body_error
         finally:
             self._entered.cancel()  # does nothing once it was entered
 
@@ -286,7 +295,7 @@ class Held(Generic[T]):
         if exc is not None and (not isinstance(exc, Exception) or isinstance(exc, StopIteration)):
             self._call.cancel()  # Ctrl-C raised in the loop would end it, and no coroutine can raise StopIteration
             return
-        self._inside = exc
+        self._body_error = exc
         if not self._call.ended.is_set():
             with suppress(ApiConnectionError):  # then the loop has ended, and this with it
                 self._loop.start(self._leave)
@@ -297,9 +306,9 @@ class Held(Generic[T]):
                 raise
 
 
-def _end_forgotten(loop: _Loop, name: str) -> None:
-    """End the loop of a portal that nobody can close any more. Runs at exit, or in any thread at any line of it."""
-    if not loop.is_here or loop.has_failed:
+def _stop_unclosed(loop: _Loop, name: str) -> None:
+    """Stop the loop of a portal that nobody can close any more. Runs at exit, or in any thread at any line of it."""
+    if not loop.is_of_this_process or loop.has_failed:
         return
     if threading.main_thread().is_alive():
         # Not here: this thread may hold a lock that the loop needs for its end, or be the loop's own.

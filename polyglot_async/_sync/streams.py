@@ -1,43 +1,40 @@
-"""What the sync client gives that is read bit by bit: lists, streams, files, batches."""
+"""What the sync client returns that is read piece by piece: lists, streams, files, batches."""
 
 from __future__ import annotations
 
 import io
-import os
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
+from .._batch.batch import BatchStream
 from .._batch.outcomes import BatchProgress
+from .._downloads.remote_file import MediaStream, RemoteMedia
+from .._errors import ConfigurationError
+from .._http.transport import StreamedResponse
+from .._tasks.pagination import TaskList
+from .twin import Forwarded, Twin, iterating, parameters_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
-    from .._batch.batch import BatchStream
     from .._batch.outcomes import Outcome
-    from .._downloads.remote_file import MediaStream, RemoteMedia
-    from .._http.transport import StreamedResponse
-    from .._models import Task, TaskPage
-    from .._tasks.pagination import TaskList
-    from .portal import Held, Portal
+    from .._models import Task
+    from .portal import Portal, PortalContext
 
 
-class SyncTaskList:
+class SyncTaskList(Twin[TaskList]):
     """All tasks, newest first: iterate over it, or over its `pages()`. Each iteration starts anew."""
 
-    def __init__(self, tasks: TaskList, portal: Portal) -> None:
-        self._tasks = tasks
-        self._portal = portal
+    _usage = "iterate over it, or over its pages(), to fetch the tasks"
+
+    pages: Final = iterating(TaskList.pages)
 
     def __iter__(self) -> Iterator[Task]:
-        return self._portal.iterate(aiter(self._tasks))
-
-    def pages(self) -> Iterator[TaskPage]:
-        """Iterate page by page. A task that moved from one page to the next while it was read comes once."""
-        return self._portal.iterate(self._tasks.pages())
+        return self._portal.iterate(aiter(self._async))
 
 
-class SyncStreamedResponse:
+class SyncStreamedResponse(Twin[StreamedResponse]):
     """An answer whose body is still on the wire.
 
     Attributes:
@@ -45,142 +42,133 @@ class SyncStreamedResponse:
         headers: names in lower case.
     """
 
-    def __init__(self, response: StreamedResponse, portal: Portal) -> None:
-        self.status_code: int = response.status_code
-        self.headers: Mapping[str, str] = response.headers
-        self._response = response
-        self._portal = portal
+    _usage = "iterate over its chunks() to read the body"
 
-    @property
-    def url(self) -> str:
-        """The URL that answered, without query."""
-        return self._response.url
-
-    def chunks(self) -> Iterator[bytes]:
-        """Iterate over the body as it arrives, undecoded."""
-        return self._portal.iterate(self._response.chunks())
+    status_code: Forwarded[int] = Forwarded(StreamedResponse, "status_code")
+    headers: Forwarded[Mapping[str, str]] = Forwarded(StreamedResponse, "headers")
+    url: Forwarded[str] = Forwarded(StreamedResponse, "url")
+    chunks: Final = iterating(StreamedResponse.chunks)
 
 
-class SyncMediaStream:
+class SyncMediaStream(Twin[MediaStream]):
     """The source media from its first byte to its last: `for chunk in stream`, once.
 
     Attributes:
-        size: bytes, or None where the service does not tell.
-        content_type: MIME type, or None where the service does not tell.
+        size: bytes, or None where the service does not send it.
+        content_type: MIME type, or None where the service does not send it.
     """
 
-    def __init__(self, stream: MediaStream, portal: Portal) -> None:
-        self.size: int | None = stream.size
-        self.content_type: str | None = stream.content_type
-        self._stream = stream
-        self._portal = portal
+    _usage = "iterate over it, once, to read the media"
+
+    size: Forwarded[int | None] = Forwarded(MediaStream, "size")
+    content_type: Forwarded[str | None] = Forwarded(MediaStream, "content_type")
 
     def __iter__(self) -> Iterator[bytes]:
-        return self._portal.iterate(aiter(self._stream))
+        return self._portal.iterate(aiter(self._async))
 
 
-class SyncRemoteMedia(io.RawIOBase):
+class SyncRemoteMedia(Twin[RemoteMedia], io.RawIOBase):
     """The source media as a binary file of the standard library: what takes a file object can read it.
 
     Only what is read is fetched, in blocks of 256 KiB; the last 8 MiB are kept. Wrap it in `io.BufferedReader` for many
     small reads. After `close()`, or the end of its `with`, reading raises ValueError as with any file.
     """
 
-    def __init__(self, media: RemoteMedia, portal: Portal) -> None:
-        super().__init__()
-        self._media = media
-        self._portal = portal
+    _usage = "a binary file: read(), seek() and readinto() fetch what is read"
 
-    @property
-    def size(self) -> int:
-        """Size of the whole, in bytes."""
-        return self._media.size
+    size: Forwarded[int] = Forwarded(RemoteMedia, "size")
+    content_type: Forwarded[str | None] = Forwarded(RemoteMedia, "content_type")
+    fetched: Forwarded[int] = Forwarded(RemoteMedia, "fetched")
 
-    @property
-    def content_type(self) -> str | None:
-        """MIME type, or None where the service does not tell."""
-        return self._media.content_type
+    # Written out: a method of the base class can't be overridden by an attribute.
 
-    @property
-    def fetched(self) -> int:
-        """Bytes that have come over the network so far."""
-        return self._media.fetched
+    @parameters_of(RemoteMedia.seek)
+    def seek(self, *args: Any, **kwargs: Any) -> int:
+        return self._async.seek(*args, **kwargs)
 
-    def read_at(self, offset: int, size: int) -> bytes:
-        """Read `size` bytes from `offset`; fewer at the end of the file, none beyond it."""
+    @parameters_of(RemoteMedia.tell)
+    def tell(self) -> int:
+        return self._async.tell()
+
+    @parameters_of(RemoteMedia.read_at)
+    def read_at(self, *args: Any, **kwargs: Any) -> bytes:
         self._check_open()
-        return self._portal.call(self._media.read_at, offset, size)
+        return self._portal.call(self._async.read_at, *args, **kwargs)
 
-    def read(self, size: int = -1) -> bytes:
-        """Read `size` bytes from the position, or all to the end; the position moves on."""
+    @parameters_of(RemoteMedia.read)
+    def read(self, *args: Any, **kwargs: Any) -> bytes:
         self._check_open()
-        return self._portal.call(self._media.read, size)
+        return self._portal.call(self._async.read, *args, **kwargs)
 
     def readall(self) -> bytes:
         """Read all from the position to the end."""
         return self.read()
 
     def readinto(self, buffer: Any) -> int:
-        """Read into a buffer from the position on; the position moves on."""
+        """Read into a buffer from the position on; the position moves on. Return how many bytes were read."""
         view = memoryview(buffer).cast("B")
         chunk = self.read(len(view))
         view[: len(chunk)] = chunk
         return len(chunk)
 
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move the position, as `io.IOBase.seek` does; no request is made. Returns the position."""
-        return self._media.seek(offset, whence)
-
-    def tell(self) -> int:
-        """Give the position, in bytes from the start."""
-        return self._media.tell()
-
     def readable(self) -> bool:
-        """Always."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Always."""
+        """Return True."""
         return True
 
     def _check_open(self) -> None:
         if self.closed:
-            raise ValueError("the media is closed")
+            raise ValueError("the media is closed: read it inside the `with` that opened it")
+
+    def _on_exit(self) -> None:
+        self.close()
 
 
 class SyncBatch:
     """The outcomes of a batch as they complete: `for outcome in client.batch(paths)`.
 
     Iterating opens it, and closes it at the end or when the loop is left. `with client.batch(paths) as outcomes:` holds
-    it open.
+    it open. It runs once.
     """
 
     def __init__(self, manager: AbstractAsyncContextManager[BatchStream], portal: Portal) -> None:
         self._manager = manager
         self._portal = portal
-        self._held: Held[BatchStream] | None = None
+        self._context: PortalContext[BatchStream] | None = None
         self._stream: BatchStream | None = None
 
+    def __repr__(self) -> str:
+        if self._stream is None:
+            return "<SyncBatch, not started: iterate over it, or open it in a `with`>"
+        progress = self._stream.progress
+        state = "ended" if self._context is None else "running"
+        return f"<SyncBatch, {state}: {progress.done} done, {progress.failed} failed of {progress.taken} taken>"
+
     def __enter__(self) -> Self:
-        held = self._portal.enter(self._manager)
-        self._stream = held.__enter__()
-        self._held = held
+        if self._stream is not None:
+            raise ConfigurationError("this batch was started before: make another with client.batch(...)")
+        context = self._portal.context(self._manager)
+        self._stream = context.__enter__()
+        self._context = context
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        held, self._held = self._held, None
-        if held is not None:
-            held.__exit__(exc_type, exc, traceback)
+        context, self._context = self._context, None
+        if context is not None:
+            context.__exit__(exc_type, exc, traceback)
 
     def __iter__(self) -> Iterator[Outcome]:
         if self._stream is None:
             with self:
                 yield from self
-        elif self._held is not None:
+        elif self._context is not None:
             yield from self._portal.iterate(self._stream)
-            # Not by the caller's `with`: what ended the batch is to end the loop over it, and not what follows.
+            # Not left to the caller's `with`: what ended the batch has to be raised in the loop over it.
             self.__exit__(None, None, None)
 
     @property
@@ -193,7 +181,8 @@ class SyncBatch:
         """Names of the items whose tasks go on at the service, or may: after an early end, what was left running."""
         return () if self._stream is None else self._stream.in_flight
 
+    @parameters_of(BatchStream.acknowledge)
     def acknowledge(self) -> None:
-        """Note that the last outcome has been dealt with; asking for the next one does so too."""
-        if self._stream is not None:
-            self._portal.call(self._stream.acknowledge)
+        if self._stream is None:
+            raise ConfigurationError("the batch is not started: iterate over it, or open it in a `with`")
+        self._portal.call(self._stream.acknowledge)
