@@ -1,10 +1,19 @@
-"""A key for a piece of work: what the media is and what was asked for, whatever the file is called."""
+"""What identifies media: a key for its whole content and the options, and a digest of its size and last bytes.
+
+A key says whether the same work was submitted before, whatever the file is called. A `MediaDigest` costs one small
+read, here and through `GET /transcriptions/{id}/source` with a Range, and so tells whether a task was made from this
+media.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from typing import TYPE_CHECKING, Any
+
+import attrs
 
 from .._errors import MediaError
 
@@ -12,36 +21,113 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+TAIL_BYTES = 64 << 10
 
-def key_of_file(path: Path, options: Mapping[str, Any]) -> str:
-    """Read a file to its end and give its key. Blocks: call it in a worker thread.
+_CONTENT_KEY = re.compile(r"([0-9]{1,19})-([0-9a-f]{64})(?:-[0-9a-f]{16})?")
+
+
+@attrs.frozen
+class MediaDigest:
+    """Size and end of media.
+
+    Attributes:
+        size: bytes.
+        tail_sha256: SHA-256 of the last `min(size, TAIL_BYTES)` bytes.
+    """
+
+    size: int
+    tail_sha256: bytes
+
+
+@attrs.define
+class Tail:
+    """The size and the last bytes of a stream. A large chunk costs one copy of its last 64 KiB, a small one its own.
+
+    Attributes:
+        size: bytes so far.
+    """
+
+    size: int = 0
+    _last: bytearray = attrs.field(factory=bytearray, repr=False)
+
+    def update(self, chunk: bytes) -> None:
+        """Append a chunk."""
+        self.size += len(chunk)
+        if len(chunk) >= TAIL_BYTES:
+            self._last = bytearray(memoryview(chunk)[-TAIL_BYTES:])
+            return
+        self._last += chunk
+        if len(self._last) > 2 * TAIL_BYTES:
+            del self._last[:-TAIL_BYTES]
+
+    def digest(self) -> MediaDigest:
+        """Return the digest of what was appended."""
+        return MediaDigest(self.size, hashlib.sha256(memoryview(self._last)[-TAIL_BYTES:]).digest())
+
+
+def digest_of_file(path: Path) -> MediaDigest:
+    """Return the digest of a file. Blocks for one read of 64 KiB.
 
     Raises:
-        MediaError: it cannot be read.
+        MediaError: it cannot be read, or it became shorter meanwhile.
+    """
+    try:
+        with path.open("rb", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - TAIL_BYTES))
+            tail = Tail(max(0, size - TAIL_BYTES))
+            while tail.size < size and (chunk := file.read(size - tail.size)):
+                tail.update(chunk)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise _unreadable(path, error) from error
+    if tail.size < size:
+        raise MediaError(f"{path}: became shorter while it was read")
+    return tail.digest()
+
+
+def key_of_file(path: Path, options: Mapping[str, Any]) -> str:
+    """Read a file to its end and return its key. Blocks: call it in a worker thread.
+
+    Raises:
+        MediaError: it cannot be read, or it changed while it was read.
     """
     try:
         with path.open("rb") as file:
+            before = os.fstat(file.fileno())
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             size = file.tell()
-    except OSError as error:
-        raise MediaError(f"{path}: cannot be read: {error.strerror or error}") from error
-    return f"{size}-{digest}{_suffix(options)}"
+            after = os.fstat(file.fileno())
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise MediaError(f"{path}: changed while it was read; try again when it is complete")
+    return f"{size}-{digest}{_options_suffix(options)}"
 
 
 def key_of_bytes(data: bytes, options: Mapping[str, Any]) -> str:
-    """Give the key of media in memory."""
-    return f"{len(data)}-{hashlib.sha256(data).hexdigest()}{_suffix(options)}"
+    """Return the key of media in memory."""
+    return f"{len(data)}-{hashlib.sha256(data).hexdigest()}{_options_suffix(options)}"
 
 
 def key_of_url(url: str, options: Mapping[str, Any]) -> str:
-    """Give the key of media at a URL: what lies there is not looked at."""
-    return f"url-{hashlib.sha256(url.encode('utf-8', 'replace')).hexdigest()}{_suffix(options)}"
+    """Return the key of media at a URL, by the URL alone: what it answers with is not requested."""
+    return f"url-{hashlib.sha256(url.encode('utf-8', 'replace')).hexdigest()}{_options_suffix(options)}"
 
 
-def _suffix(options: Mapping[str, Any]) -> str:
-    """Tell one wish from another: the same file translated to another language is other work."""
-    asked = {name: value for name, value in options.items() if value is not None}
-    if not asked:
+def content_of_key(key: str) -> tuple[int, str] | None:
+    """Return size and hexadecimal SHA-256 of the content that a key stands for; None for the key of a URL."""
+    found = _CONTENT_KEY.fullmatch(key)
+    return None if found is None else (int(found[1]), found[2])
+
+
+def _unreadable(path: Path, error: Exception) -> MediaError:
+    return MediaError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}")
+
+
+def _options_suffix(options: Mapping[str, Any]) -> str:
+    """The same file with other options, such as another output language, is other work."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if not given:
         return ""
-    text = json.dumps(asked, sort_keys=True, ensure_ascii=True, default=str)
+    text = json.dumps(given, sort_keys=True, ensure_ascii=True, default=str)
     return f"-{hashlib.sha256(text.encode()).hexdigest()[:16]}"

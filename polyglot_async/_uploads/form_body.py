@@ -1,17 +1,21 @@
-"""The body of an upload: form framing around the media's chunks, counted and reported as they leave."""
+"""The bodies of requests: a form around the media's chunks, counted and reported as they leave, and JSON."""
 
 from __future__ import annotations
 
+import json
 import secrets
 from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING
+from enum import Enum
+from typing import TYPE_CHECKING, Any
 
 from .._concurrency import OnProgress, report_progress
 from .._errors import MediaError
+from .fingerprint import MediaDigest, Tail
+from .media_types import starts_like_page
 from .multipart import frame
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
     from .sources import Media
 
@@ -19,27 +23,25 @@ if TYPE_CHECKING:
 class FormBody:
     """A form with one file, sent once or, where the media allows it, again from its beginning.
 
-    `on_start` is awaited before each attempt, when its permit is there and nothing has left yet.
-
     Attributes:
         media: what is sent.
-        complete: whether the last attempt handed over its last byte. While it did not, no server can have taken the
+        on_first_byte: awaited once per attempt before the first byte is handed over.
+        on_last_byte: awaited once per attempt when all of the media is out and was checked, before the closing boundary
+            is handed over. If it raises, the end is not sent.
+        started: whether this attempt handed over its first byte.
+        complete: whether this attempt handed over its last byte. While it did not, no server can have taken the
             request for a whole one.
     """
 
-    def __init__(
-        self,
-        media: Media,
-        fields: tuple[tuple[str, str], ...],
-        on_progress: OnProgress | None = None,
-        *,
-        on_start: Callable[[], Awaitable[None]] | None = None,
-    ) -> None:
+    def __init__(self, media: Media, fields: Iterable[tuple[str, str]], on_progress: OnProgress | None = None) -> None:
         self.media = media
+        self.on_first_byte: Callable[[], Awaitable[None]] | None = None
+        self.on_last_byte: Callable[[], Awaitable[None]] | None = None
+        self.started = False
         self.complete = False
-        self._started = False
+        self._attempted = False
+        self._tail: Tail | None = None
         self._on_progress = on_progress
-        self._on_start = on_start
         self._frame = frame(
             fields, file_name=media.name, content_type=media.content_type, boundary=secrets.token_hex(16)
         )
@@ -55,45 +57,106 @@ class FormBody:
     @property
     def can_be_sent(self) -> bool:
         """Whether an attempt may start now: the first one always, a further one only from the true beginning."""
-        return not self._started or self.media.replayable
+        return not self._attempted or self.media.replayable
+
+    @property
+    def digest(self) -> MediaDigest | None:
+        """Size and tail of the media as it was sent; None until all of it was, just before `on_last_byte`."""
+        return None if self._tail is None else self._tail.digest()
 
     @asynccontextmanager
     async def attempt(self) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Give the body for one attempt; leaving the context closes the media, wherever the attempt stands.
+        """Open the body for one attempt; leaving the context closes the media, wherever the attempt stands.
 
-        The media is opened out here because httpx does not close a body that it did not read to its end.
+        The media is opened, and its first chunk read, out here: what cannot be read needs no request, and httpx does
+        not close a body that it did not read to its end.
 
         Raises:
-            MediaError: the media cannot be read, or has not the size it should have.
+            MediaError: the media cannot be read, is empty or a page, has not the size it should have, or changed.
         """
-        self.complete = False
-        self._started = True
-        if self._on_start is not None:
-            await self._on_start()
-        await report_progress(self._on_progress, 0, self.media.size)
-        async with self.media.open() as chunks, aclosing(self._framed(chunks)) as body:
-            yield body
+        self.started = self.complete = False
+        self._attempted, self._tail = True, None
+        async with self.media.open() as chunks:
+            first = await anext(chunks, b"")
+            if not first:
+                raise MediaError(f"{self.media.name}: is empty")
+            if self.media.may_be_page and starts_like_page(first, self.media.content_type):
+                raise MediaError(
+                    f"{self.media.name}: begins like a web page, not like media; "
+                    "pass content_type=... to upload it all the same"
+                )
+            await report_progress(self._on_progress, 0, self.media.size)
+            async with aclosing(self._framed(first, chunks)) as body:
+                yield body
 
-    async def _framed(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-        name, size = self.media.name, self.media.size
-        sent = 0
+    async def _framed(self, chunk: bytes, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+        name, size, tail = self.media.name, self.media.size, Tail()
+        if self.on_first_byte is not None:
+            await self.on_first_byte()
+        self.started = True
         yield self._frame.head
-        async for chunk in chunks:
-            if not isinstance(chunk, bytes | bytearray | memoryview):
-                raise MediaError(f"{name}: gives {type(chunk).__name__} where bytes are wanted")
-            chunk = bytes(chunk)  # noqa: PLW2901 - costs nothing for bytes; a view may count in other units
-            if not chunk:
-                continue
-            sent += len(chunk)
-            if size is not None and sent > size:
+        while chunk:
+            tail.update(chunk)
+            if size is not None and tail.size > size:
                 raise MediaError(f"{name}: has more than the {size} bytes it should have")
             yield chunk
             # Only now has the chunk been taken by the socket.
-            await report_progress(self._on_progress, sent, size)
-        if not sent:
-            raise MediaError(f"{name}: is empty")
-        if size is not None and sent < size:
-            raise MediaError(f"{name}: ended after {sent} of {size} bytes")
+            await report_progress(self._on_progress, tail.size, size)
+            chunk = await anext(chunks, b"")
+        if size is not None and tail.size < size:
+            raise MediaError(f"{name}: ended after {tail.size} of {size} bytes")
+        self._tail = tail
+        if self.on_last_byte is not None:
+            await self.on_last_byte()
         # Set before the last bytes leave: from here on nobody can say that they did not arrive.
         self.complete = True
         yield self._frame.tail
+
+
+class JsonBody:
+    """A JSON body, with the interface of `FormBody`; it can always be sent again."""
+
+    media: None = None
+    digest: None = None
+    can_be_sent: bool = True
+
+    def __init__(self, value: Mapping[str, Any]) -> None:
+        """Encode `value`; enums stand for their values.
+
+        Raises:
+            TypeError: it holds what JSON cannot express.
+            ValueError: it holds NaN or an infinity, or itself.
+        """
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_enum_value)
+        self.on_first_byte: Callable[[], Awaitable[None]] | None = None
+        self.on_last_byte: Callable[[], Awaitable[None]] | None = None
+        self.started = False
+        self.complete = False
+        self._data = text.encode("utf-8", "replace")  # a lone surrogate has no UTF-8
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Content-Type and Content-Length."""
+        return {"content-type": "application/json", "content-length": str(len(self._data))}
+
+    @asynccontextmanager
+    async def attempt(self) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open the body for one attempt."""
+        self.started = self.complete = False
+        async with aclosing(self._chunks()) as body:
+            yield body
+
+    async def _chunks(self) -> AsyncGenerator[bytes]:
+        if self.on_first_byte is not None:
+            await self.on_first_byte()
+        self.started = True
+        if self.on_last_byte is not None:
+            await self.on_last_byte()
+        self.complete = True
+        yield self._data
+
+
+def _enum_value(value: object) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    raise TypeError(f"{type(value).__name__} cannot be sent as JSON")

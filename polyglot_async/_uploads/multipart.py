@@ -14,7 +14,7 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_ESCAPES = str.maketrans({"\\": r"\\", '"': "%22", "\r": "%0D", "\n": "%0A"})
+_PERCENT_ENCODED = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
 
 
 @attrs.frozen
@@ -32,7 +32,7 @@ class Frame:
     tail: bytes
 
     def content_length(self, file_size: int) -> int:
-        """Length of the whole body for a file of `file_size` bytes."""
+        """Return the length of the whole body for a file of `file_size` bytes."""
         return len(self.head) + file_size + len(self.tail)
 
 
@@ -44,12 +44,12 @@ def frame(
     `boundary` must be a token that the file does not contain: 128 random bits in hexadecimal are enough.
     """
     lines = [
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{_escaped(name)}"\r\n\r\n{value}\r\n'
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"\r\n\r\n{value}\r\n'
         for name, value in fields
     ]
     lines.append(
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{_escaped(field)}"; '
-        f'filename="{_escaped(file_name)}"\r\nContent-Type: {content_type}\r\n\r\n'
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(field)}"; '
+        f'filename="{_quoted(file_name)}"\r\nContent-Type: {content_type}\r\n\r\n'
     )
     return Frame(
         content_type=f"multipart/form-data; boundary={boundary}",
@@ -58,8 +58,17 @@ def frame(
     )
 
 
-def _escaped(name: str) -> str:
-    return name.translate(_ESCAPES)
+def framed_name(name: str) -> str:
+    """Return a file name as it is framed in the form, and so as most servers list it.
+
+    A quote is `%22` there, CR and LF are `%0D` and `%0A`, and what is not UTF-8 is `?`. Few parsers undo this; all undo
+    the doubled backslash.
+    """
+    return _encoded(name.translate(_PERCENT_ENCODED)).decode()
+
+
+def _quoted(name: str) -> str:
+    return name.replace("\\", r"\\").translate(_PERCENT_ENCODED)
 
 
 def _encoded(text: str) -> bytes:

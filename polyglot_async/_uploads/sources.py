@@ -1,7 +1,7 @@
 """Anything that can be uploaded, as a name, a type, a size and a stream of chunks.
 
-The sources: a path, bytes, an open binary file (sync or async), an iterator of bytes (sync or async), another HTTP
-response, or a pair `(name, source)`. A `str` is always a path, `bytes` are always the media itself.
+The sources: a path, bytes, an open binary file (sync or async), an iterator of bytes (sync or async), a response of
+another HTTP library, or a pair `(name, source)`. A `str` is always a path, `bytes` are always the media itself.
 
 Whatever blocks (a file, a sync iterator) is read by `read_ahead` in a worker thread. What can be read again from its
 true beginning is `replayable`; the rest can be opened once: a second `open` raises, where others send an empty body.
@@ -12,36 +12,50 @@ from __future__ import annotations
 import inspect
 import io
 import os
+import re
 import stat
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
-from pathlib import Path, PurePath
-from typing import IO, Any, Protocol, TypeAlias, runtime_checkable
+from collections.abc import AsyncIterable, Collection, Iterable
+from functools import partial
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeAlias, TypeGuard
+from urllib.parse import urlsplit
 
 import anyio
 import attrs
 
 from .._errors import MediaError
-from .chunks import Chunks, as_media_errors, passing, read_async_file, read_file, read_iterator, reason_of
-from .file_reader import CHUNK_BYTES
-from .media_types import media_type_of, refined_by_name
+from .file_reader import (
+    CHUNK_BYTES,
+    Chunks,
+    FileOnce,
+    FileVersion,
+    measure,
+    read_file,
+    reason_of,
+    version_of,
+)
+from .media_types import (
+    DEFAULT_NAME,
+    SNIFFED_BYTES,
+    base_name,
+    is_mime_type,
+    is_page_type,
+    media_type_of,
+    refine_by_name,
+    with_suffix,
+)
+from .streams import (
+    ByteStreamResponse,
+    StreamOpener,
+    head_of,
+    open_response,
+    pass_on,
+    read_async_file,
+    read_iterator,
+)
 
-_SNIFFED_BYTES = 16
-
-
-@runtime_checkable
-class ByteStreamResponse(Protocol):
-    """A response of httpx, or of anything that streams like it."""
-
-    @property
-    def headers(self) -> Any:
-        """The headers of the response; `Content-Length` gives the size."""
-        ...
-
-    def aiter_bytes(self) -> AsyncIterator[bytes]:
-        """Iterate over the decoded body."""
-        ...
-
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
 
 Content: TypeAlias = (
     str
@@ -57,7 +71,8 @@ Content: TypeAlias = (
 )
 MediaSource: TypeAlias = Content | tuple[str, Content]
 
-Opener: TypeAlias = Callable[[], AbstractAsyncContextManager[Chunks]]
+_URL = re.compile(r"\s*https?://", re.IGNORECASE)
+_ANY_URL = re.compile(r"\s*([a-z][a-z0-9+.-]*:/{1,2})(.*)", re.IGNORECASE | re.DOTALL)
 
 
 @attrs.define
@@ -70,6 +85,7 @@ class Media:
         size: bytes, or None where nobody knows before the end.
         replayable: whether it can be read again from its true beginning.
         path: where it lies on disk, for what was given as a path.
+        may_be_page: whether its first bytes have still to show that it is no error page or sign-in page of a server.
     """
 
     name: str
@@ -77,11 +93,14 @@ class Media:
     size: int | None
     replayable: bool
     path: Path | None = None
-    _opener: Opener = attrs.field(repr=False, kw_only=True)
+    may_be_page: bool = False
+    _opener: StreamOpener = attrs.field(repr=False, kw_only=True)
     _opened: bool = attrs.field(default=False, init=False, repr=False)
 
-    def open(self) -> AbstractAsyncContextManager[Chunks]:
+    def open(self, chunk_bytes: int = CHUNK_BYTES) -> AbstractAsyncContextManager[Chunks]:
         """Open the stream of chunks; leaving the context closes the file and ends the reader's thread.
+
+        The stream raises MediaError in the place of its end if a file changed since it was first looked at.
 
         Raises:
             MediaError: it was opened before and cannot be read again, or it cannot be read.
@@ -89,7 +108,7 @@ class Media:
         if self._opened and not self.replayable:
             raise MediaError(f"{self.name}: was read before and cannot be read again from its beginning")
         self._opened = True
-        return self._opener()
+        return self._opener(self.name, chunk_bytes)
 
 
 def media_from(
@@ -97,165 +116,209 @@ def media_from(
 ) -> Media:
     """Look at `source` and make `Media` of it; the file system is asked, nothing is read but the first bytes.
 
-    `name`, `size` (bytes) and `content_type` overrule what the source says of itself; `size` is for iterators whose
-    length the caller knows.
+    `name` and `content_type` overrule what the source says of itself; `size` (bytes) is for sources whose length only
+    the caller knows. A name without a suffix, unless given here, gets that of the type: `upload.wav`.
 
     Raises:
-        MediaError: missing, not a file, unreadable, empty.
-        TypeError: not a kind of source that is known here.
+        MediaError: missing, not a file, unreadable, empty, of another size, a URL, or a response without media.
+        TypeError: not a kind of source that is known here, or an argument of a wrong type.
         ValueError: a negative size, or no MIME type.
     """
     if isinstance(source, tuple):
         if len(source) != 2 or not isinstance(source[0], str | None):  # noqa: PLR2004 - a pair
             raise TypeError("a tuple must be a pair of a file name and what to upload under it")
         name, source = name or source[0], source[1]
-    if size is not None and size < 0:
-        raise ValueError(f"a size of {size} bytes is none")
-    if content_type is not None and not _is_mime_type(content_type):
-        raise ValueError(f"{content_type!r} is not a MIME type")
-    media = _recognise(source)
-    if name is not None:
-        media.name = _base_name(name)
-        media.content_type = refined_by_name(media.content_type, media.name)
+    _check_arguments(name, size, content_type)
+    media = _recognise(source, may_be_page=content_type is None)
+    if name:
+        media.name = base_name(name)
+        media.content_type = refine_by_name(media.content_type, media.name)
     media.content_type = content_type or media.content_type
-    if size is not None and media.path is None:
-        media.size = size
+    if not name or media.name == DEFAULT_NAME:
+        media.name = with_suffix(media.name, media.content_type)
+    if size is not None and media.size not in {None, size}:
+        raise MediaError(f"{media.name}: has {media.size} bytes, but size={size} was given")
+    media.size = size if size is not None else media.size
     if media.size == 0:
         raise MediaError(f"{media.name}: is empty")
     return media
 
 
-def _is_mime_type(text: str) -> bool:
-    return "/" in text and text.isascii() and text.isprintable()
+def is_media_url(value: object) -> TypeGuard[str]:
+    """Whether it is a str with an http or https URL, in any case and with white space around it or not."""
+    return isinstance(value, str) and _URL.match(value) is not None
 
 
-def _recognise(source: object) -> Media:
-    if isinstance(source, list):
-        source = b"".join(source)
+def clean_url(value: object) -> str:
+    """Return an http or https URL without white space around it and with its scheme in lower case.
+
+    Raises:
+        MediaError: it is no such URL.
+    """
+    text = value.strip() if isinstance(value, str) else ""
+    try:
+        parts = urlsplit(text)
+        usable = is_media_url(text) and bool(parts.hostname) and parts.port != 0  # a port above 65535 raises
+    except ValueError:
+        usable = False
+    if not usable:
+        shown = bare_url(value) if isinstance(value, str) else type(value).__name__
+        raise MediaError(f"{shown!r} is not an http or https URL")
+    return parts.scheme.lower() + text[len(parts.scheme) :]
+
+
+def bare_url(url: str) -> str:
+    """Return a URL without user, password, query and fragment, for names and messages; other text as it is."""
+    found = _ANY_URL.fullmatch(url)
+    if found is None:
+        return url
+    authority, slash, path = re.split(r"[?#]", found[2], maxsplit=1)[0].partition("/")
+    host = authority.rpartition("@")[2]
+    if ":" in host.rpartition("]")[2] and not re.fullmatch(r".*:[0-9]*", host) and "@" in found[2]:
+        # No port but the beginning of a password with a slash, `?` or `#` in it: the host comes after the last @.
+        authority, slash, path = re.split(r"[?#]", found[2].rpartition("@")[2], maxsplit=1)[0].partition("/")
+        host = authority
+    return f"{found[1]}{host}{slash}{path}"
+
+
+def _check_arguments(name: object, size: object, content_type: object) -> None:
+    if not isinstance(name, str | None):
+        raise TypeError(f"name must be a str, not {type(name).__name__}")
+    if not isinstance(content_type, str | None):
+        raise TypeError(f"content_type must be a str, not {type(content_type).__name__}")
+    if size is not None and (not isinstance(size, int) or isinstance(size, bool)):
+        raise TypeError(f"size must be a whole number of bytes, not {size!r}")
+    if size is not None and size < 0:
+        raise ValueError(f"size must not be negative: {size} bytes")
+    if content_type is not None and not is_mime_type(content_type):
+        raise ValueError(f"{content_type!r} is not a MIME type")
+
+
+def _recognise(source: object, *, may_be_page: bool) -> Media:
     if isinstance(source, str | os.PathLike):
-        return _from_path(Path(source))
+        return _from_path(source)
     if isinstance(source, bytes | bytearray | memoryview):
         return _from_bytes(bytes(source))
     if isinstance(source, io.TextIOBase):
         raise MediaError("the file is open in text mode: open it with mode 'rb'")
-    if isinstance(source, ByteStreamResponse):
-        return _from_response(source)
-    if callable(getattr(source, "read", None)):
+    if (media := _from_response(source, may_be_page=may_be_page)) is not None:
+        return media
+    if callable(getattr(source, "read", None)) and not isinstance(source, type):
         return _from_async_file(source) if inspect.iscoroutinefunction(source.read) else _from_file(source)  # type: ignore[attr-defined]
     if isinstance(source, AsyncIterable):
-        return _once("upload.bin", None, lambda: passing(source))
-    if isinstance(source, Iterable) and not isinstance(source, Mapping | tuple):
-        return _once("upload.bin", None, lambda: read_iterator(iter(source)))
-    raise TypeError(f"cannot upload a {type(source).__name__}: give a path, bytes, a binary file or an iterator")
+        return _once(DEFAULT_NAME, None, lambda name, _: pass_on(source, name))
+    # A collection (list, array, DataFrame, dict) is not a stream of bytes, whatever it iterates over.
+    if isinstance(source, Iterable) and not isinstance(source, Collection):
+        return _once(DEFAULT_NAME, None, lambda name, _: read_iterator(iter(source), name))
+    hint = ""
+    if isinstance(source, list | tuple | set):
+        hint = "; use `batch` for many sources, b''.join(...) for chunks of one"
+    elif hasattr(source, "__array__"):
+        hint = "; write the samples to a WAV file first (see the module `wave`)"
+    raise TypeError(
+        f"cannot upload a {type(source).__name__}: pass a path, bytes, a binary file, an iterator of bytes "
+        f"or an HTTP response{hint}"
+    )
 
 
-def _once(name: str, size: int | None, opener: Opener) -> Media:
+def _once(name: str, size: int | None, opener: StreamOpener) -> Media:
     return Media(name, media_type_of(name, b""), size, replayable=False, opener=opener)
 
 
-def _from_path(path: Path) -> Media:
+def _from_path(given: str | os.PathLike[str]) -> Media:
+    path = Path(given)
+    shown = bare_url(str(given) or ".")
+    if is_media_url(given):
+        raise MediaError(f"{shown}: is a URL, not a file: use from_url")
     try:
         found = path.stat()
         if stat.S_ISDIR(found.st_mode):
-            raise MediaError(f"{path}: is a directory, not a file")
+            raise MediaError(f"{shown}: is a directory, not a file")
         if not stat.S_ISREG(found.st_mode):
-            raise MediaError(f"{path}: is not a regular file; open it and give the open file instead")
-        with path.open("rb") as file:
-            start = file.read(_SNIFFED_BYTES)
+            raise MediaError(f"{shown}: is not a regular file; open it and give the open file instead")
+        with path.open("rb", buffering=0) as file:
+            start = file.read(SNIFFED_BYTES)
+            version = FileVersion.of(os.fstat(file.fileno()))
     except FileNotFoundError:
-        raise MediaError(f"{path}: there is no such file") from None
+        also = ", and only http and https URLs can be used with from_url" if "://" in shown else ""
+        raise MediaError(f"{shown}: there is no such file{also}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise MediaError(f"{path}: cannot be read: {reason_of(error)}") from None
-    size = found.st_size
+        raise MediaError(f"{shown}: cannot be read: {reason_of(error)}") from None
 
-    def opener() -> AbstractAsyncContextManager[Chunks]:
-        return read_file(lambda: path.open("rb", buffering=0), str(path), size, close=True)
+    def opener(_: str, chunk_bytes: int) -> AbstractAsyncContextManager[Chunks]:
+        opened = partial(path.open, "rb", buffering=0)
+        return read_file(FileOnce(opened, shown, version.size, version, path, chunk_bytes), close=True)
 
-    return Media(path.name, media_type_of(path.name, start), size, replayable=True, path=path, opener=opener)
+    kind = media_type_of(path.name, start)
+    return Media(path.name, kind, version.size, replayable=True, path=path, opener=opener)
 
 
 def _from_bytes(data: bytes) -> Media:
-    async def chunks() -> Chunks:
-        for offset in range(0, len(data), CHUNK_BYTES):
-            yield data[offset : offset + CHUNK_BYTES]
+    async def chunks(chunk_bytes: int) -> Chunks:
+        for offset in range(0, len(data), chunk_bytes):
+            yield data[offset : offset + chunk_bytes]
 
-    content_type = media_type_of("", data[:_SNIFFED_BYTES])
-    return Media("upload.bin", content_type, len(data), replayable=True, opener=lambda: passing(chunks()))
+    kind = media_type_of("", data[:SNIFFED_BYTES])
+    return Media(DEFAULT_NAME, kind, len(data), replayable=True, opener=lambda name, most: pass_on(chunks(most), name))
 
 
-def _from_file(file: Any) -> Media:
+def _from_file(file: Any, name: str | None = None) -> Media:
     """Take an open file from where it stands; it stays open, for it is the caller's."""
-    name = _name_of(file)
+    name = name or _name_of(file)
     try:
-        if not file.readable():
+        if not getattr(file, "readable", lambda: True)():
             raise MediaError(f"{name}: is not open for reading")
-        start, size = _measure(file)
-        head = _peek(file, start)
-    except (OSError, ValueError, AttributeError) as error:
-        if isinstance(error, AttributeError):  # a file-like object with `read` alone
-            start, size, head = None, None, b""
-        else:
-            raise MediaError(f"{name}: cannot be read: {reason_of(error)}") from None
+        start, size, head = measure(file)
+    except (OSError, ValueError) as error:
+        raise MediaError(f"{name}: cannot be read: {reason_of(error)}") from None
     if isinstance(head, str):
         raise MediaError(f"{name}: is open in text mode: open it with mode 'rb'")
+    if start and size == 0:
+        raise MediaError(f"{name}: is at its end: nothing left to read; seek(0) first")
+    version = version_of(file)
 
     def rewound() -> Any:
         if start is not None:
             file.seek(start)
         return file
 
-    def opener() -> AbstractAsyncContextManager[Chunks]:
-        return read_file(rewound, name, size, close=False)
+    def opener(name: str, chunk_bytes: int) -> AbstractAsyncContextManager[Chunks]:
+        return read_file(FileOnce(rewound, name, size, version, None, chunk_bytes), close=False)
 
     return Media(name, media_type_of(name, head), size, replayable=start is not None, opener=opener)
 
 
 def _from_async_file(file: Any) -> Media:
-    # A file of anyio or Trio is a sync file whose calls run in a thread; that file is read by our thread directly.
-    wrapped = getattr(file, "wrapped", None)
-    if wrapped is not None:
-        return _from_file(wrapped)
-    return _once(_name_of(file), None, lambda: passing(read_async_file(file)))
+    # The async files of anyio and Trio, and the uploads of web frameworks, wrap a sync file, which is read directly.
+    for wrapped in (getattr(file, "wrapped", None), getattr(file, "file", None)):
+        read = getattr(wrapped, "read", None)
+        if callable(read) and not inspect.iscoroutinefunction(read):
+            return _from_file(wrapped, _name_of(file))
+    opener: StreamOpener = lambda name, most: pass_on(read_async_file(file, most), name, wrap_errors=True)  # noqa: E731
+    return _once(_name_of(file), None, opener)
 
 
-def _from_response(response: ByteStreamResponse) -> Media:
-    url = getattr(response, "url", "")
-    name = _base_name(str(getattr(url, "path", "")) or "upload.bin")
-    length = response.headers.get("content-length", "")
-    # With a Content-Encoding the length counts the encoded bytes, and decoded ones are read here.
-    size = int(length) if length.isdecimal() and not response.headers.get("content-encoding") else None
-    media = _once(name, size, lambda: passing(as_media_errors(response.aiter_bytes(), name)))
-    told = response.headers.get("content-type") or ""
-    media.content_type = told if _is_mime_type(told) else media.content_type
+def _from_response(response: Any, *, may_be_page: bool) -> Media | None:
+    head = head_of(response)
+    if head is None:
+        return None
+    shown = bare_url(head.url) or head.name
+    if head.status is not None and not 200 <= head.status < 300:  # noqa: PLR2004 - the statuses of success
+        raise MediaError(f"{shown}: was answered with status {head.status}: there is no media to upload")
+    if may_be_page and is_page_type(head.stated_type):
+        raise MediaError(
+            f"{shown}: was answered with {head.stated_type}, an error page or sign-in page rather than media; "
+            "pass content_type=... to upload it all the same"
+        )
+    if head.encoding:
+        raise MediaError(f"{shown}: is encoded ({head.encoding}); request it with 'Accept-Encoding: identity'")
+    media = _once(head.name, head.size, partial(open_response, response))
+    media.content_type, media.may_be_page = head.content_type, may_be_page
     return media
-
-
-def _measure(file: Any) -> tuple[int | None, int | None]:
-    """Tell where the file stands and how many bytes follow; Nones where it cannot seek."""
-    if not file.seekable():
-        return None, None
-    start = file.tell()
-    end = file.seek(0, os.SEEK_END)
-    file.seek(start)
-    return start, max(0, end - start)
-
-
-def _peek(file: Any, start: int | None) -> Any:
-    if start is None:
-        return b""
-    head = file.read(_SNIFFED_BYTES)
-    file.seek(start)
-    return head
 
 
 def _name_of(file: Any) -> str:
     name = getattr(file, "name", None)
     if not isinstance(name, str):
         name = getattr(file, "filename", None)  # a web framework's upload
-    return _base_name(name) if isinstance(name, str) and not name.startswith("<") else "upload.bin"
-
-
-def _base_name(name: str) -> str:
-    # A URL's path or the name of another system's file may hold either slash.
-    name = PurePath(name.replace("\\", "/")).name
-    return name if name not in {"", ".."} else "upload.bin"
+    return base_name(name) if isinstance(name, str) and not name.startswith("<") else DEFAULT_NAME
