@@ -9,45 +9,46 @@ from datetime import UTC, datetime
 import pytest
 
 import polyglot_async
-from polyglot_async import PolyglotError, Task, TaskStatus, _errors
+from polyglot_async import PolyglotError, Task, TaskStatus
 
+MODULE = inspect.getmodule(PolyglotError)
 TASK = Task(task_id="a", status=TaskStatus("paused"), failure_reason="too quiet", extra={"new": [1]})
 STATUS = {"status_code": 429, "detail": "d", "request_id": "r", "retry_after": 1.5, "body": b"b\xff", "method": "GET",
           "url": "u"}  # fmt: skip
 REQUIRED = {
-    _errors.ApiConnectionError: {"method": "GET", "url": "u", "maybe_sent": False},
-    _errors.ApiStatusError: STATUS,
-    _errors.ResponseDecodeError: {
+    polyglot_async.ApiConnectionError: {"method": "GET", "url": "u", "maybe_sent": False},
+    polyglot_async.ApiStatusError: STATUS,
+    polyglot_async.ResponseDecodeError: {
         name: STATUS[name] for name in ("status_code", "body", "method", "url", "request_id")
     },
-    _errors.TaskError: {"task": TASK},
-    _errors.SubmissionUncertainError: {"source_name": "a.mp3", "size": 5, "candidates": (TASK,)},
-    _errors.QuotaExhaustedError: {"resets_at": datetime(2026, 6, 1, tzinfo=UTC), "limit": "monthly"},
-    _errors.WebhookVerificationError: {"reason": "body"},
+    polyglot_async.TaskError: {"task": TASK},
+    polyglot_async.SubmissionUncertainError: {"source_name": "a.mp3", "size": 5, "candidates": (TASK,)},
+    polyglot_async.QuotaExhaustedError: {"resets_at": datetime(2026, 6, 1, tzinfo=UTC), "limit": "monthly"},
+    polyglot_async.WebhookVerificationError: {"reason": "body"},
 }
 
 
 def tree_of(cls):
-    return {base.__name__: tree_of(base) for base in cls.__subclasses__() if base.__module__ == _errors.__name__}
+    return {base.__name__: tree_of(base) for base in cls.__subclasses__() if base.__module__ == MODULE.__name__}
 
 
 def all_below(cls):
     return [cls, *(found for base in cls.__subclasses__() for found in all_below(base))]
 
 
-ERRORS = [cls for cls in all_below(PolyglotError) if cls.__module__ == _errors.__name__]
+ERRORS = [cls for cls in all_below(PolyglotError) if cls.__module__ == MODULE.__name__]
 
 
 def make(cls):
     values = next((values for base, values in REQUIRED.items() if issubclass(cls, base)), {})
     error = cls("what went wrong", **values)
-    if cls is _errors.RateLimitError:
+    if cls is polyglot_async.RateLimitError:
         error.limit = "daily"
     return error, values
 
 
 def test_the_tree_at_the_head_of_the_file_is_the_real_one():
-    drawing = inspect.getdoc(_errors).split("```")[1].strip().splitlines()
+    drawing = inspect.getdoc(MODULE).split("```")[1].strip().splitlines()
     drawn = {}
     branches = {-1: drawn}
     for line in drawing:
@@ -62,11 +63,11 @@ def test_every_error_is_public():
     assert {cls.__name__ for cls in ERRORS} <= set(polyglot_async.__all__)
 
 
-def test_nothing_in_the_room_is_an_exception_outside_the_tree():
+def test_the_module_defines_no_exception_outside_the_tree():
     defined = {
         value
-        for value in vars(_errors).values()
-        if inspect.isclass(value) and issubclass(value, BaseException) and value.__module__ == _errors.__name__
+        for value in vars(MODULE).values()
+        if inspect.isclass(value) and issubclass(value, BaseException) and value.__module__ == MODULE.__name__
     }
 
     assert set(ERRORS) == defined
@@ -91,7 +92,7 @@ def test_every_error_pickles_and_copies_with_all_it_knows(cls, again):
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_errors_pickle_with_every_protocol(protocol):
-    error, _ = make(_errors.WaitTimeoutError)
+    error, _ = make(polyglot_async.WaitTimeoutError)
 
     assert TASK == pickle.loads(pickle.dumps(error, protocol)).task
 
@@ -116,12 +117,12 @@ def test_every_attribute_is_documented(cls):
 
 
 def test_a_limit_is_kept_through_a_pickle():
-    error, _ = make(_errors.RateLimitError)
+    error, _ = make(polyglot_async.RateLimitError)
 
     assert "daily" == pickle.loads(pickle.dumps(error)).limit
 
 
-@pytest.mark.parametrize("cls", [_errors.ApiTimeoutError, _errors.WaitTimeoutError])
+@pytest.mark.parametrize("cls", [polyglot_async.ApiTimeoutError, polyglot_async.WaitTimeoutError])
 def test_what_ran_out_of_time_is_a_timeout_error_too(cls):
     error, _ = make(cls)
 
@@ -129,7 +130,7 @@ def test_what_ran_out_of_time_is_a_timeout_error_too(cls):
     assert "what went wrong" == str(error)
 
 
-def test_a_failed_task_tells_its_reason():
-    error, _ = make(_errors.TaskFailedError)
+def test_a_failed_task_has_its_reason():
+    error, _ = make(polyglot_async.TaskFailedError)
 
     assert "too quiet" == error.failure_reason == pickle.loads(pickle.dumps(error)).failure_reason

@@ -1,4 +1,4 @@
-"""The whole surface once on Trio (and on asyncio beside it, as in any test here): no room has a loop of its own."""
+"""The whole surface once on Trio (and on asyncio beside it, as in any test here): nothing relies on one event loop."""
 
 import socket
 import threading
@@ -104,7 +104,7 @@ async def test_a_batch_with_a_journal(client, sandbox, tmp_path):
     assert 3 == sandbox.ledger.count("upload")
 
 
-async def test_a_batch_left_early_is_gone_on_with(client, sandbox, tmp_path):
+async def test_a_batch_left_early_is_continued(client, sandbox, tmp_path):
     sources = [b"one", b"two", b"three"]
     async with client.batch(sources, journal=tmp_path / "batch.db") as outcomes:
         async for outcome in outcomes:
@@ -131,7 +131,7 @@ def served(receiver):
         listener.close()
 
 
-async def test_word_from_a_receiver_ends_a_wait(client, sandbox):
+async def test_an_event_from_a_receiver_ends_a_wait(client, sandbox):
     receiver = WebhookReceiver(sandbox.webhook_secret)
     with served(receiver) as url:
         sandbox.set_webhook(url)
