@@ -10,7 +10,6 @@ import copy
 import inspect
 import re
 from contextlib import contextmanager
-from functools import update_wrapper
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
@@ -159,8 +158,9 @@ def parameters_of(
 
 def _presented(function: F, method: Callable[..., Any], returns: str | None = None) -> F:
     """Show a twin as the async method is shown, without the words `async` and `await`."""
-    shown: Any = update_wrapper(function, method)
-    del shown.__wrapped__  # what unwraps a function before it asks whether to await it would await the answer
+    shown: Any = function
+    # Not as `functools.wraps` does it: what looks below a wrapper before it asks whether to await would await this one.
+    shown.__dict__.pop("__wrapped__", None)
     signature = inspect.signature(method)
     returns = returns or _ASYNC_ITERATOR.sub(r"Iterator[\1]", signature.return_annotation)
     shown.__signature__ = signature.replace(return_annotation=returns)
