@@ -1,10 +1,10 @@
 """An httpx transport for large bodies and many calls: `SocketBackend` below httpcore, a small pool above it.
 
-httpcore's own pool looks at every connection whenever a request begins or ends; here idle connections wait on a
+httpcore's own pool looks at every connection whenever a request begins or ends; here idle connections are kept on a
 stack, so that the cost of a call does not grow with their number, and the fewest are kept warm.
 
 Only public names are used: `httpx.AsyncBaseTransport`, `httpcore.AsyncHTTPConnection` and httpcore's network
-backend interface. Not spoken: HTTP/2, proxies, unix sockets; pass an `httpx.AsyncClient` of your own for those.
+backend interface. Not supported: HTTP/2, proxies, unix sockets; pass an `httpx.AsyncClient` of your own for those.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 LIMITS: Final = httpx.Limits(max_connections=100, max_keepalive_connections=20)
 
-# Leaves stand before their bases: the first that fits is the most specific.
+# Subclasses come before their bases: the first that fits is the most specific.
 _ERRORS: Final[tuple[tuple[type[Exception], type[httpx.TransportError]], ...]] = (
     (httpcore.ConnectTimeout, httpx.ConnectTimeout),
     (httpcore.ReadTimeout, httpx.ReadTimeout),
@@ -49,7 +49,8 @@ _ERRORS: Final[tuple[tuple[type[Exception], type[httpx.TransportError]], ...]] =
 
 
 @contextmanager
-def _errors_of_httpx() -> Iterator[None]:
+def _httpx_errors() -> Iterator[None]:
+    """Raise httpcore's errors as httpx's; the cause stays reachable by `__cause__`, as with httpx's own transport."""
     try:
         yield
     except Exception as exc:
@@ -60,15 +61,15 @@ def _errors_of_httpx() -> Iterator[None]:
 
 
 class _Body(httpx.AsyncByteStream):
-    """The body of a response; closing it gives the connection back, once, cancelled or not."""
+    """The body of a response; closing it releases the connection, once, cancelled or not."""
 
-    def __init__(self, response: httpcore.Response, give_back: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, response: httpcore.Response, release: Callable[[], Awaitable[None]]) -> None:
         self._response = response
-        self._give_back = give_back
+        self._release = release
         self._closed = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _errors_of_httpx():
+        with _httpx_errors():
             async for chunk in cast("AsyncIterable[bytes]", self._response.stream):
                 yield chunk
 
@@ -80,15 +81,16 @@ class _Body(httpx.AsyncByteStream):
             try:
                 await self._response.aclose()
             finally:
-                await self._give_back()
+                await self._release()
 
 
-class WireTransport(httpx.AsyncBaseTransport):
-    """HTTP/1.1 over `SocketBackend`; idle connections wait on a stack, so that few are used and stay warm.
+class FastTransport(httpx.AsyncBaseTransport):
+    """HTTP/1.1 over `SocketBackend`; idle connections are kept on a stack, so that few are used and stay warm.
 
     `verify` and `trust_env` are what `httpx.create_ssl_context` takes; it is called for the first https request,
-    in a thread. `limits` means what it means to httpx. Every error is an httpx.TransportError; after a
-    ConnectError, ConnectTimeout or PoolTimeout no byte of the request has left.
+    in a thread. `limits` means what it means to httpx. Every error is an httpx.TransportError whose causes are those
+    of httpx's own transport (ssl.SSLCertVerificationError, socket.gaierror); after a ConnectError, ConnectTimeout or
+    PoolTimeout no byte of the request has been sent.
     """
 
     def __init__(
@@ -104,23 +106,28 @@ class WireTransport(httpx.AsyncBaseTransport):
         self._trust_env = trust_env
         self._tls = verify if isinstance(verify, ssl.SSLContext) else None
         self._tls_lock = anyio.Lock()
-        self._most = sys.maxsize if limits.max_connections is None else limits.max_connections
-        most_idle = limits.max_keepalive_connections
-        self._most_idle = self._most if most_idle is None else min(most_idle, self._most)
+        self._max_connections = sys.maxsize if limits.max_connections is None else limits.max_connections
+        max_idle = limits.max_keepalive_connections
+        self._max_idle = self._max_connections if max_idle is None else min(max_idle, self._max_connections)
         self._expiry = limits.keepalive_expiry
         self._local_address = local_address
         self._socket_options = list(socket_options)
         self._backend = SocketBackend()
-        self._slots = anyio.Semaphore(self._most, fast_acquire=True)
+        self._slots = anyio.Semaphore(self._max_connections, fast_acquire=True)
         self._busy: set[httpcore.AsyncHTTPConnection] = set()
-        self._idle: list[httpcore.AsyncHTTPConnection] = []  # the last used stands last
+        self._idle: list[httpcore.AsyncHTTPConnection] = []  # the last used comes last
         self._closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send `request`, and return its response with the body still to be read."""
+        """Send `request`; return its response with the body still to be read.
+
+        Raises:
+            httpx.TransportError: no response.
+            RuntimeError: the transport is closed.
+        """
         chunks = aiter(cast("httpx.AsyncByteStream", request.stream))
         try:
-            with _errors_of_httpx():
+            with _httpx_errors():
                 return await self._exchange(request, chunks)
         finally:
             # httpcore leaves a body that was not sent to its end to the garbage collector; it may hold a file open.
@@ -130,7 +137,7 @@ class WireTransport(httpx.AsyncBaseTransport):
     async def _exchange(self, request: httpx.Request, chunks: AsyncIterator[bytes]) -> httpx.Response:
         url = request.url
         if url.scheme not in {"http", "https"}:
-            raise httpcore.UnsupportedProtocol(f"this transport speaks http and https, not {url.scheme!r}")
+            raise httpcore.UnsupportedProtocol(f"{url.scheme!r} is not supported: use an http or https URL")
         if url.scheme == "https" and self._tls is None:
             await self._make_tls()
         inner = httpcore.Request(
@@ -140,24 +147,24 @@ class WireTransport(httpx.AsyncBaseTransport):
             content=chunks,
             extensions=request.extensions,
         )
-        await self._take_slot(request.extensions.get("timeout", {}).get("pool"))
+        await self._acquire_slot(request.extensions.get("timeout", {}).get("pool"))
         connection = None
         try:
             connection = await self._take_connection(inner.url.origin)
             response = await connection.handle_async_request(inner)
         except BaseException:
             with anyio.CancelScope(shield=True):
-                await self._give_back(connection)
+                await self._release(connection)
             raise
         return httpx.Response(
             status_code=response.status,
             headers=response.headers,
-            stream=_Body(response, partial(self._give_back, connection)),
+            stream=_Body(response, partial(self._release, connection)),
             extensions=response.extensions,
         )
 
     async def aclose(self) -> None:
-        """Close every connection; requests that are under way fail."""
+        """Close every connection; requests that are under way fail, and so does every later one."""
         self._closed = True
         idle, self._idle = self._idle, []
         for connection in [*idle, *self._busy]:
@@ -169,14 +176,16 @@ class WireTransport(httpx.AsyncBaseTransport):
             # Reading the authorities takes tens of milliseconds of processor: once, and not on the loop.
             self._tls = self._tls or await anyio.to_thread.run_sync(make)
 
-    async def _take_slot(self, timeout: float | None) -> None:
+    async def _acquire_slot(self, timeout: float | None) -> None:
         try:
             with anyio.fail_after(timeout):
                 await self._slots.acquire()
         except TimeoutError as exc:
-            raise httpcore.PoolTimeout(f"all {self._most} connections are in use") from exc
+            raise httpcore.PoolTimeout(f"all {self._max_connections} connections are in use") from exc
 
     async def _take_connection(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection:
+        if self._closed:  # checked with a slot in hand: a request that waited for one must not open a connection now
+            raise RuntimeError("this transport is closed: make a new client, or close it only after its last request")
         connection = self._pop_idle(origin)
         while connection is not None and connection.has_expired():
             await connection.aclose()
@@ -191,7 +200,7 @@ class WireTransport(httpx.AsyncBaseTransport):
                 socket_options=self._socket_options,
             )
         self._busy.add(connection)
-        await self._trim()
+        await self._trim_idle()
         return connection
 
     def _pop_idle(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection | None:
@@ -200,36 +209,36 @@ class WireTransport(httpx.AsyncBaseTransport):
                 return self._idle.pop(index)
         return None
 
-    async def _give_back(self, connection: httpcore.AsyncHTTPConnection | None) -> None:
-        """End a request: its connection goes on the stack or is closed, its slot goes to the next in line."""
+    async def _release(self, connection: httpcore.AsyncHTTPConnection | None) -> None:
+        """End a request: keep its connection or close it, and pass its slot to the next request that waits."""
         try:
             if connection is not None:
                 self._busy.discard(connection)
                 if connection.is_available() and not self._closed:
                     self._idle.append(connection)
-                    await self._trim()
+                    await self._trim_idle()
                 else:
                     await connection.aclose()
         finally:
             self._slots.release()
 
-    async def _trim(self) -> None:
+    async def _trim_idle(self) -> None:
         """Close idle connections from the bottom of the stack: those too many, and those too old."""
-        room = min(self._most_idle, self._most - len(self._busy))
-        while self._idle and (len(self._idle) > room or self._idle[0].has_expired()):
+        most = min(self._max_idle, self._max_connections - len(self._busy))
+        while self._idle and (len(self._idle) > most or self._idle[0].has_expired()):
             await self._idle.pop(0).aclose()
 
 
 def default_transport(
     *, verify: ssl.SSLContext | bool = True, trust_env: bool = True, limits: httpx.Limits = LIMITS
-) -> WireTransport | None:
-    """The transport for an `httpx.AsyncClient` of ours: a `WireTransport`, or None for httpx's own.
+) -> FastTransport | None:
+    """Return the transport for an `httpx.AsyncClient` of ours: a `FastTransport`, or None for httpx's own.
 
-    None where httpx knows better: the environment names proxies (httpx reads HTTP_PROXY, HTTPS_PROXY, ALL_PROXY
+    None where httpx's own is needed: the environment names proxies (httpx reads HTTP_PROXY, HTTPS_PROXY, ALL_PROXY
     and NO_PROXY, but only if it is given no transport), or the system is Windows. Pass the same `verify`,
     `trust_env` and `limits` to the client: with a transport it ignores them, without one it needs them.
     """
     proxied = trust_env and not {"http", "https", "all"}.isdisjoint(urllib.request.getproxies())
     if proxied or sys.platform == "win32":
         return None
-    return WireTransport(verify=verify, trust_env=trust_env, limits=limits)
+    return FastTransport(verify=verify, trust_env=trust_env, limits=limits)

@@ -1,8 +1,8 @@
-"""Sockets of our own under httpcore: a network backend that reads and writes large slices.
+"""A network backend for httpcore that reads and writes large slices, and sees answers that come early.
 
-Every event that leaves a socket climbs through h11 and six nested generators, about 0.3 ms, however many bytes it
-carries; the stock backends carry 64 KiB in the clear and one 16 KiB record over TLS. Here a turn of the loop
-takes whatever the socket holds, up to `SLICE`.
+Every event of a socket passes h11 and six nested generators, about 0.3 ms, however many bytes it carries; the stock
+backends carry 64 KiB in the clear and one 16 KiB record over TLS. Here a turn of the loop takes whatever the socket
+holds, up to `SLICE`.
 
 One implementation, on `anyio.wait_readable` and `wait_writable`, serves asyncio, uvloop and Trio. On Windows'
 proactor loop those go through a selector thread of anyio's: correct, and slower than the stock backend.
@@ -34,12 +34,17 @@ T = TypeVar("T")
 SLICE: Final = 1 << 19
 STAGGER: Final = 0.25  # seconds between attempts on the addresses of one host: RFC 8305, section 5
 
-_REFUSAL: Final = re.compile(rb"HTTP/1\.\d [45]")
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.\d (\d\d\d)(?=[ \r\n])")
+_STATUS_LINE_BYTES: Final = len(b"HTTP/1.1 200 ")
+_HEAD_END: Final = re.compile(rb"\n\r?\n")
+_LARGEST_EARLY_HEAD: Final = 1 << 16
+_CHECK_SECONDS: Final = 1.0  # between checks for an early answer, while the peer takes no byte of the request
+_EARLY_ANSWER_SECONDS: Final = 60.0  # without progress, once a success has come early and there is no write timeout
 _WOULD_BLOCK: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 @contextmanager
-def _errors_of_httpcore(timeout: type[Exception], broken: type[Exception]) -> Iterator[None]:
+def _httpcore_errors(timeout: type[Exception], broken: type[Exception]) -> Iterator[None]:
     try:
         yield
     except TimeoutError as exc:
@@ -52,41 +57,59 @@ class SocketStream(httpcore.AsyncNetworkStream):
     """A connected, non-blocking socket, in the clear or over TLS.
 
     Timeouts are seconds without progress: a slow link that keeps taking bytes never times out, however large the
-    buffer is that was handed over. `scratch` may be shared by the streams of one event loop.
+    buffer is. `scratch` may be shared by the streams of one event loop.
     """
 
     def __init__(self, sock: socket.socket, scratch: memoryview) -> None:
         self._sock = sock
         self._scratch = scratch
-        self._ahead = b""
+        self._unread = b""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - httpcore's
-        """All that has come, up to `SLICE` whatever `max_bytes` says; b"" at the end of the stream.
+        """Return all that has come, up to `SLICE` whatever `max_bytes` says; b"" at the end of the stream.
 
-        Raises httpcore.ReadTimeout or httpcore.ReadError.
+        Raises:
+            httpcore.ReadTimeout: nothing came for `timeout` seconds.
+            httpcore.ReadError: the connection is broken or closed.
         """
-        if self._ahead:
-            ahead, self._ahead = self._ahead, b""
-            return ahead
-        with _errors_of_httpcore(httpcore.ReadTimeout, httpcore.ReadError):
+        if self._unread:
+            unread, self._unread = self._unread, b""
+            return unread
+        with _httpcore_errors(httpcore.ReadTimeout, httpcore.ReadError):
             return await self._when_ready(self._receive, anyio.wait_readable, timeout)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send all of `buffer`. Raises httpcore.WriteTimeout or httpcore.WriteError.
+        """Send all of `buffer`.
 
-        A refusal (4xx, 5xx) that has come already is a WriteError too, on which httpcore stops sending and reads it:
-        RFC 9112, section 9.5, asks that of a client. It spares the rest of a large upload.
+        An answer may come before the request is whole. httpcore stops sending and reads it after a WriteError:
+
+        - 1xx is dropped: it says nothing of the request's fate.
+        - 3xx, 4xx, 5xx, or no HTTP: WriteError at once. RFC 9112, section 9.5, asks that of a client, and it spares the
+          rest of a large upload.
+        - 2xx: the server has accepted the request, and may still want the rest of its body: a file that is cut here
+          could be paid for and lost. So sending goes on for as long as the peer takes bytes. When it takes none for
+          `timeout` seconds, or breaks the connection, the answer that is there counts: WriteError, not WriteTimeout.
+
+        Raises:
+            httpcore.WriteTimeout: the peer took no byte for `timeout` seconds.
+            httpcore.WriteError: the connection is broken or closed, or there is an answer to read.
         """
-        with _errors_of_httpcore(httpcore.WriteTimeout, httpcore.WriteError):
-            view, sent = memoryview(buffer), 0
+        with _httpcore_errors(httpcore.WriteTimeout, httpcore.WriteError):
+            view, sent, stalled = memoryview(buffer), 0, 0.0
             while sent < len(view):
-                self._stop_if_refused()
-                attempt = partial(self._send, view[sent:])
+                status = self._early_status()
+                if status is not None and not _is_success(status):
+                    raise ConnectionAbortedError(f"the server answered {status} before the request was sent whole")
+                limit = timeout if timeout is not None or status is None else _EARLY_ANSWER_SECONDS
+                if limit is not None and stalled >= max(limit, 1e-3):
+                    message = f"the server took no byte of the request for {limit} s"
+                    raise TimeoutError(message) if status is None else ConnectionAbortedError(message)
+                turn = _CHECK_SECONDS if limit is None else min(_CHECK_SECONDS, max(limit - stalled, 1e-3))
                 try:
-                    sent += await self._when_ready(attempt, anyio.wait_writable, timeout)
+                    sent += await self._when_ready(partial(self._send, view[sent:]), anyio.wait_writable, turn)
+                    stalled = 0.0
                 except TimeoutError:
-                    self._stop_if_refused()
-                    raise
+                    stalled += turn
 
     async def aclose(self) -> None:
         """Close the socket at once; a task that waits on it gets a ReadError or a WriteError."""
@@ -100,9 +123,14 @@ class SocketStream(httpcore.AsyncNetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """This stream, encrypted from now on. Raises httpcore.ConnectTimeout or httpcore.ConnectError."""
+        """Return this stream, encrypted from now on.
+
+        Raises:
+            httpcore.ConnectTimeout: no handshake within `timeout` seconds.
+            httpcore.ConnectError: it failed; the cause is an ssl.SSLCertVerificationError for a bad certificate.
+        """
         try:
-            with _errors_of_httpcore(httpcore.ConnectTimeout, httpcore.ConnectError), anyio.fail_after(timeout):
+            with _httpcore_errors(httpcore.ConnectTimeout, httpcore.ConnectError), anyio.fail_after(timeout):
                 self._sock = tls = ssl_context.wrap_socket(
                     self._sock, server_hostname=server_hostname, do_handshake_on_connect=False
                 )
@@ -113,7 +141,7 @@ class SocketStream(httpcore.AsyncNetworkStream):
         return self
 
     def get_extra_info(self, info: str) -> Any:
-        """What httpcore asks for: ssl_object, socket, client_addr, server_addr, is_readable; None for the rest."""
+        """Return what httpcore asks for: ssl_object, socket, client_addr, server_addr, is_readable; None for others."""
         match info:
             case "ssl_object":
                 return self._sock if isinstance(self._sock, ssl.SSLSocket) else None
@@ -143,26 +171,26 @@ class SocketStream(httpcore.AsyncNetworkStream):
             except ssl.SSLWantWriteError:
                 wait = anyio.wait_writable
             else:
-                # What succeeds at once must give way too, or a fast peer has the loop to itself.
+                # What succeeds at once must yield to other tasks too, or a fast peer has the loop to itself.
                 await anyio.lowlevel.checkpoint()
                 return result
             with anyio.fail_after(timeout):
                 await wait(self._sock)
 
     def _receive(self) -> bytes:
-        """All that can be had now, up to a slice: over TLS a call gives one record, so many are gathered."""
+        """Return what has come, up to a slice: over TLS a call returns one record, so many are gathered."""
         view, filled = self._scratch, 0
         try:
             while filled < len(view) and (got := self._sock.recv_into(view[filled:])):
                 filled += got
         except OSError:
-            # What has come is handed on; an error that lasts shows itself again on the next call.
+            # What has come is returned first; a lasting error is raised again by the next call.
             if not filled:
                 raise
         return bytes(view[:filled])
 
     def _send(self, view: memoryview) -> int:
-        """Send what the socket takes now, up to a slice: over TLS a call takes one record. The number of bytes."""
+        """Send what the socket takes now, up to a slice, one record a call over TLS; return the number of bytes."""
         view, sent = view[:SLICE], 0
         try:
             while sent < len(view):
@@ -173,25 +201,59 @@ class SocketStream(httpcore.AsyncNetworkStream):
         return sent
 
     def _peek(self) -> bool:
-        """Whether the peer has sent anything, the end of the stream included; what came is kept for `read`.
+        """Return whether the peer has sent anything, the end of the stream included; what came is kept for `read`.
 
         Reading is the only way to know: over TLS a late session ticket makes a socket readable and says nothing.
         """
         try:
-            self._ahead = self._ahead or self._receive()
+            self._unread = self._unread or self._receive()
         except _WOULD_BLOCK:
             return False
         except OSError:
             return True
         return True
 
-    def _stop_if_refused(self) -> None:
-        if self._peek() and _REFUSAL.match(self._ahead):
-            raise ConnectionAbortedError("the server refused the request while its body was being sent")
+    def _early_status(self) -> int | None:
+        """Return the status of an answer that has come before the request was sent whole; see `early_status`."""
+        while True:
+            status, self._unread = early_status(self._unread)
+            if status is not None or len(self._unread) > _LARGEST_EARLY_HEAD:
+                return status
+            try:
+                received = self._receive()
+            except OSError:  # nothing yet; or the connection is broken, which sending will show
+                return None
+            if not received:
+                return None
+            self._unread += received
+
+
+def early_status(received: bytes) -> tuple[int | None, bytes]:
+    """Return the status of the final answer that begins in `received`, and `received` without the 1xx before it.
+
+    None is no final answer yet, 0 is no HTTP at all. 101 is final: nobody has asked to switch protocols.
+    """
+    while received:
+        match = _STATUS_LINE.match(received)
+        if match is None:
+            begun = len(received) < _STATUS_LINE_BYTES and received[:7] == b"HTTP/1."[: len(received)]
+            return None if begun else 0, received
+        status = int(match[1])
+        if not 100 <= status < 200 or status == 101:  # noqa: PLR2004 - RFC 9110, section 15
+            return status, received
+        end = _HEAD_END.search(received)
+        if end is None:
+            break
+        received = received[end.end() :]
+    return None, received
+
+
+def _is_success(status: int) -> bool:
+    return 200 <= status < 300  # noqa: PLR2004 - RFC 9110, section 15
 
 
 class SocketBackend(httpcore.AsyncNetworkBackend):
-    """Opens `SocketStream`s, racing the addresses of a host as RFC 8305 ("happy eyeballs") says.
+    """Opens `SocketStream`s, racing the addresses of a host as RFC 8305 ("happy eyeballs") defines.
 
     Its streams read through one buffer, so a backend belongs to one event loop.
     """
@@ -207,20 +269,25 @@ class SocketBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """A connected stream. Raises httpcore.ConnectTimeout or httpcore.ConnectError."""
+        """Return a connected stream.
+
+        Raises:
+            httpcore.ConnectTimeout: no address answered within `timeout` seconds.
+            httpcore.ConnectError: each one failed; the cause is a socket.gaierror where the host is unknown.
+        """
         options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), *(socket_options or ())]
 
         async def connect(family: int, address: SocketAddress) -> socket.socket:
             return await _connect(_new_socket(family, local_address, options), address)
 
-        with _errors_of_httpcore(httpcore.ConnectTimeout, httpcore.ConnectError), anyio.fail_after(timeout):
+        with _httpcore_errors(httpcore.ConnectTimeout, httpcore.ConnectError), anyio.fail_after(timeout):
             found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             addresses = [(family, address) for family, _, _, _, address in found]
-            return SocketStream(await _first_connected(connect, _families_in_turn(addresses)), self._scratch)
+            return SocketStream(await _first_connected(connect, _interleave_families(addresses)), self._scratch)
 
 
-def _families_in_turn(addresses: Sequence[tuple[int, SocketAddress]]) -> list[tuple[int, SocketAddress]]:
-    """The addresses with families alternating, each family in the resolver's order: RFC 8305, section 4."""
+def _interleave_families(addresses: Sequence[tuple[int, SocketAddress]]) -> list[tuple[int, SocketAddress]]:
+    """Return the addresses with families alternating, each family in the resolver's order: RFC 8305, section 4."""
     seen: dict[int, int] = {}
     ranks = []
     for family, _ in addresses:
@@ -232,7 +299,7 @@ def _families_in_turn(addresses: Sequence[tuple[int, SocketAddress]]) -> list[tu
 async def _first_connected(
     connect: Callable[[int, SocketAddress], Awaitable[socket.socket]], addresses: Sequence[tuple[int, SocketAddress]]
 ) -> socket.socket:
-    """The first socket to be connected; an attempt begins `STAGGER` after the one before, or when that failed."""
+    """Return the first socket to be connected; attempts begin `STAGGER` apart, or when one failed."""
     connected: list[socket.socket] = []
     failures: list[OSError] = []
 
@@ -259,7 +326,8 @@ async def _first_connected(
     for late in connected[1:]:
         late.close()
     if not connected:
-        raise OSError("; ".join(dict.fromkeys(map(str, failures))) or "the host has no address")
+        message = "; ".join(dict.fromkeys(map(str, failures))) or "the host has no address"
+        raise OSError(message) from (failures[-1] if failures else None)
     return connected[0]
 
 

@@ -1,4 +1,4 @@
-"""The wire over real sockets: each server here is a thread with a blocking socket that says exactly what it says."""
+"""The fast transport over real sockets, in the clear and over TLS."""
 
 import contextlib
 import hashlib
@@ -6,137 +6,27 @@ import os
 import socket
 import ssl
 import struct
-import subprocess
 import threading
 import time
-from dataclasses import dataclass, field
-from types import SimpleNamespace
 
 import anyio
 import httpcore
 import httpx
 import pytest
+from raw_server import OK, answering, left, read_head, serving
 
-from polyglot_async._http import fast_transport as wire
-from polyglot_async._http import socket_backend as sockets
-from polyglot_async._http.fast_transport import WireTransport, default_transport
+from polyglot_async._http import fast_transport
+from polyglot_async._http.fast_transport import FastTransport, default_transport
 
+SLICE = 1 << 19
 pytestmark = pytest.mark.anyio
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 REFUSED = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 7\r\nConnection: close\r\n\r\ntoo big"
 
 
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request):
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
-    ca, key = str(folder / "ca.pem"), str(folder / "key.pem")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
-         "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", ca],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    server.load_cert_chain(ca, key)
-    return SimpleNamespace(server=server, client=lambda: ssl.create_default_context(cafile=ca))
-
-
-@pytest.fixture(params=["http", "https"])
-def scheme(request):
-    return request.param
-
-
-@dataclass
-class Server:
-    """What a test asks of a server: where it is, how often it was connected to, and who has left."""
-
-    url: str
-    verify: ssl.SSLContext | bool
-    accepted: int = 0
-    left: threading.Event = field(default_factory=threading.Event)
-    errors: list = field(default_factory=list)
-
-    def client(self, **options):
-        transport = WireTransport(verify=self.verify, **options)
-        return httpx.AsyncClient(transport=transport, base_url=self.url, timeout=10)
-
-
-@contextlib.contextmanager
-def serving(handler, tls=None):
-    """Run `handler(sock)` in a thread for each connection."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-    scheme = "https" if tls else "http"
-    server = Server(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}", tls.client() if tls else True)
-    threads = []
-
-    def one(sock):
-        with sock, contextlib.suppress(OSError):
-            if tls:
-                sock = tls.server.wrap_socket(sock, server_side=True)
-            with sock:
-                handler(sock)
-        server.left.set()
-
-    def accept():
-        with contextlib.suppress(OSError):
-            while True:
-                sock, _ = listener.accept()
-                # Else an answer after TLS's session tickets waits for their acknowledgement, and a close drops it.
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                server.accepted += 1
-                threads.append(threading.Thread(target=one, args=(sock,)))
-                threads[-1].start()
-
-    acceptor = threading.Thread(target=accept)
-    acceptor.start()
-    try:
-        yield server
-    finally:
-        # A closed listener does not wake its accept on every system; shutting it down does.
-        with contextlib.suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        acceptor.join()
-        for thread in threads:
-            thread.join(10)
-
-
-@pytest.fixture
-def serve(scheme, certificate):
-    """A server in the clear and one over TLS: each test that asks for it runs on both."""
-    with contextlib.ExitStack() as stack:
-        yield lambda handler: stack.enter_context(serving(handler, certificate if scheme == "https" else None))
-
-
-def read_head(sock):
-    """One request's head, or None at the end; GETs only, so nothing can follow it."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        more = sock.recv(65536)
-        if not more:
-            return None
-        data += more
-    return data
-
-
-def answering(answer=OK):
-    def handler(sock):
-        while read_head(sock):
-            sock.sendall(answer)
-
-    return handler
-
-
-async def left(server):
-    """Wait until a connection's handler has ended: the client is gone."""
-    with anyio.fail_after(5):
-        while not server.left.is_set():
-            await anyio.sleep(0.005)
+def client_of(server, **options):
+    transport = FastTransport(verify=server.verify, **options)
+    return httpx.AsyncClient(transport=transport, base_url=server.url, timeout=10)
 
 
 class Zeros(httpx.AsyncByteStream):
@@ -154,10 +44,10 @@ class Zeros(httpx.AsyncByteStream):
             self.closed = True
 
 
-async def upload(client, body, patience=10):
+async def upload(client, body, timeout=10):
     """Send a stream that httpx does not wrap: its own wrapper does not close what it wraps."""
     headers = {"host": "localhost", "content-length": str(body.count << 20)}
-    extensions = {"timeout": httpx.Timeout(patience).as_dict()}
+    extensions = {"timeout": httpx.Timeout(timeout).as_dict()}
     return await client.send(
         httpx.Request("POST", client.base_url, headers=headers, stream=body, extensions=extensions)
     )
@@ -169,7 +59,7 @@ def connections(client):
 
 async def test_a_call_is_answered_and_its_connection_used_again(serve):
     server = serve(answering())
-    async with server.client() as client:
+    async with client_of(server) as client:
         for _ in range(5):
             response = await client.get("/")
             assert response.text == "ok"
@@ -201,7 +91,7 @@ async def test_a_large_download_arrives_whole(serve, framing):
 
     server = serve(handler)
     got = hashlib.sha256()
-    async with server.client() as client, client.stream("GET", "/") as response:
+    async with client_of(server) as client, client.stream("GET", "/") as response:
         async for chunk in response.aiter_raw():
             got.update(chunk)
     assert got.digest() == hashlib.sha256(block * (size // len(block))).digest()
@@ -228,7 +118,7 @@ async def test_a_large_upload_arrives_whole_and_in_order(serve):
             yield block
 
     server = serve(handler)
-    async with server.client() as client:
+    async with client_of(server) as client:
         response = await client.post("/", content=body(), headers={"content-length": str(size)})
     assert response.status_code == 200
     assert got.digest() == hashlib.sha256(b"".join(blocks)).digest()
@@ -241,7 +131,7 @@ async def test_a_stream_closed_unread_closes_its_connection(serve):
         read_head(sock)
 
     server = serve(handler)
-    async with server.client(limits=httpx.Limits(max_connections=1)) as client:
+    async with client_of(server, limits=httpx.Limits(max_connections=1)) as client:
         async with client.stream("GET", "/"):
             pass
         await left(server)
@@ -257,7 +147,7 @@ async def test_cancelling_a_read_closes_the_connection_and_frees_its_slot(serve)
         read_head(sock)
 
     server = serve(handler)
-    async with server.client(limits=httpx.Limits(max_connections=1)) as client:
+    async with client_of(server, limits=httpx.Limits(max_connections=1)) as client:
         with anyio.move_on_after(0.2) as scope:
             await client.get("/")
         assert scope.cancelled_caught
@@ -273,7 +163,7 @@ async def test_cancelling_before_the_head_frees_the_slot(serve):
 
     server = serve(handler)
     body = Zeros(10_000)
-    async with server.client(limits=httpx.Limits(max_connections=1)) as client:
+    async with client_of(server, limits=httpx.Limits(max_connections=1)) as client:
         with anyio.move_on_after(0.2):
             await upload(client, body)
         assert body.closed
@@ -285,7 +175,7 @@ async def test_cancelling_before_the_head_frees_the_slot(serve):
 async def test_cancelling_a_tls_handshake_closes_the_socket(certificate):
     with serving(lambda sock: sock.recv(65536) and sock.recv(65536)) as server:
         url = server.url.replace("http:", "https:")
-        async with httpx.AsyncClient(transport=WireTransport(verify=certificate.client())) as client:
+        async with httpx.AsyncClient(transport=FastTransport(verify=certificate.client())) as client:
             with anyio.move_on_after(0.2) as scope:
                 await client.get(url)
             assert scope.cancelled_caught
@@ -299,7 +189,7 @@ async def test_a_keep_alive_connection_that_the_server_closed_is_not_used_again(
         sock.sendall(OK)
 
     server = serve(handler)
-    async with server.client() as client:
+    async with client_of(server) as client:
         for _ in range(3):
             assert (await client.get("/")).text == "ok"
             await left(server)
@@ -316,7 +206,7 @@ async def test_a_keep_alive_connection_that_was_reset_is_not_used_again():
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     with serving(handler) as server:
-        async with server.client() as client:
+        async with client_of(server) as client:
             for _ in range(2):
                 assert (await client.get("/")).text == "ok"
                 await left(server)
@@ -334,7 +224,7 @@ async def test_what_the_body_raises_is_raised_as_it_is(serve):
         raise LookupError("no more")
 
     server = serve(handler)
-    async with server.client() as client:
+    async with client_of(server) as client:
         with pytest.raises(LookupError, match="no more"):
             await client.post("/", content=body())
         await left(server)
@@ -343,52 +233,119 @@ async def test_what_the_body_raises_is_raised_as_it_is(serve):
 
 async def test_an_idle_connection_expires():
     with serving(answering()) as server:
-        async with server.client(limits=httpx.Limits(keepalive_expiry=0.05)) as client:
+        async with client_of(server, limits=httpx.Limits(keepalive_expiry=0.05)) as client:
             await client.get("/")
             await anyio.sleep(0.1)
             await client.get("/")
         assert server.accepted == 2
 
 
-@pytest.mark.parametrize("ending", ["reset", "lingering", "stalled"])
-async def test_an_answer_that_comes_before_the_whole_body_is_the_answer(serve, ending):
-    """A refusal surfaces as the response, never as a WriteError, whatever the server does with the rest."""
-    released = threading.Event()
-    swallowed = []
+def after_head(answer, ending, released, taken):
+    """Return a handler that answers after the head: `answer` is one piece, or several with a pause in between."""
 
     def handler(sock):
         read_head(sock)
-        sock.sendall(REFUSED)
-        if ending == "lingering":
-            with contextlib.suppress(OSError):
-                while data := sock.recv(1 << 20):
-                    swallowed.append(len(data))
+        for piece in [answer] if isinstance(answer, bytes) else answer:
+            sock.sendall(piece)
+            time.sleep(0.05)
+        if ending == "reset":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        elif ending == "reading on":
+            while data := sock.recv(1 << 20):
+                taken.append(len(data))
         elif ending == "stalled":
             released.wait(10)
 
+    return handler
+
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
+MOVED = b"HTTP/1.1 308 Permanent Redirect\r\nLocation: /there\r\nContent-Length: 7\r\n\r\ntoo big"
+BAD_GATEWAY = b"HTTP/1.0 502 Bad Gateway\r\nContent-Length: 7\r\n\r\ntoo big"
+
+
+@pytest.mark.parametrize("ending", ["reset", "reading on", "stalled"])
+@pytest.mark.parametrize(
+    ("status", "answer"),
+    [
+        (413, REFUSED),
+        (308, MOVED),
+        (502, BAD_GATEWAY),
+        (413, CONTINUE + REFUSED),
+        (308, [CONTINUE, HINTS + MOVED]),
+        (413, [b"HTTP/1.1 10", b"0 Continue\r\n\r", b"\nHTTP/1.1 4", REFUSED[10:]]),
+    ],
+    ids=["413", "308", "502", "100 and 413", "100, 103 and 308", "100 and 413 in pieces"],
+)
+async def test_a_refusal_that_comes_early_ends_the_upload_and_is_the_answer(serve, status, answer, ending):
+    """It surfaces as the response, never as a WriteError, whatever the server does with the rest of the body."""
+    released, taken = threading.Event(), []
     body = Zeros(300, pause=0.001)
-    server = serve(handler)
-    async with server.client() as client:
-        response = await upload(client, body, httpx.Timeout(10, write=1))
+    server = serve(after_head(answer, ending, released, taken))
+    async with client_of(server) as client:
+        with anyio.fail_after(5):  # far less than the write timeout
+            response = await upload(client, body)
         assert body.closed
-        assert (response.status_code, response.text) == (413, "too big")
+        assert (response.status_code, response.text) == (status, "too big")
         assert connections(client) == ([], set())
     released.set()
     await left(server)
-    assert sum(swallowed) < 100 << 20  # it stopped sending
+    assert sum(taken) < 100 << 20  # it stopped sending
+
+
+@pytest.mark.parametrize("interim", [b"", CONTINUE], ids=["at once", "after a 100"])
+async def test_a_success_that_comes_early_does_not_cut_the_body(serve, interim):
+    """The server may still want the rest: a file that was cut here could be paid for and lost."""
+    taken = []
+
+    def handler(sock):
+        taken.append(len(read_head(sock).split(b"\r\n\r\n", 1)[1]))
+        sock.sendall(interim + OK)
+        while sum(taken) < 30 << 20:
+            taken.append(len(sock.recv(1 << 20)))
+
+    server = serve(handler)
+    async with client_of(server) as client:
+        response = await upload(client, Zeros(30))
+        assert (response.status_code, response.text) == (200, "ok")
+        await left(server)
+    assert sum(taken) == 30 << 20
+
+
+@pytest.mark.parametrize("ending", ["reset", "stalled"])
+@pytest.mark.parametrize("write_timeout", [0.3, 1.5])
+async def test_a_success_that_comes_early_counts_where_the_rest_is_not_taken(serve, ending, write_timeout):
+    released = threading.Event()
+    server = serve(after_head(CONTINUE + OK, ending, released, []))
+    async with client_of(server) as client:
+        response = await upload(client, Zeros(300), httpx.Timeout(10, write=write_timeout))
+        assert (response.status_code, response.text) == (200, "ok")
+        assert connections(client) == ([], set())
+    released.set()
+
+
+async def test_no_http_in_answer_to_a_body_ends_the_upload(serve):
+    taken = []
+    server = serve(after_head(b"220 smtp ready\r\n\r\n", "reading on", threading.Event(), taken))
+    async with client_of(server) as client:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await upload(client, Zeros(300, pause=0.001))
+    await left(server)
+    assert sum(taken) < 100 << 20
 
 
 async def test_a_server_that_leaves_during_the_upload_without_an_answer_is_an_error(serve):
     server = serve(lambda sock: sock.recv(100))
 
-    async with server.client() as client:
+    async with client_of(server) as client:
         with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
             await upload(client, Zeros(100))
 
 
 async def test_silence_is_a_read_timeout(serve):
     server = serve(lambda sock: read_head(sock) and sock.recv(1))
-    async with server.client() as client:
+    async with client_of(server) as client:
         with pytest.raises(httpx.ReadTimeout) as caught:
             await client.get("/", timeout=httpx.Timeout(5, read=0.1))
         assert caught.value.request.url == server.url + "/"
@@ -398,7 +355,7 @@ async def test_silence_is_a_read_timeout(serve):
 async def test_a_peer_that_takes_nothing_is_a_write_timeout(serve):
     done = threading.Event()
     server = serve(lambda sock: read_head(sock) and done.wait(10))
-    async with server.client() as client:
+    async with client_of(server) as client:
         with pytest.raises(httpx.WriteTimeout):
             await client.post("/", content=bytes(64 << 20), timeout=httpx.Timeout(5, write=0.2))
     done.set()
@@ -417,7 +374,7 @@ async def test_a_slow_link_that_keeps_taking_bytes_is_no_write_timeout():
 
     with serving(handler) as server:
         options = [(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)]
-        async with server.client(socket_options=options) as client:
+        async with client_of(server, socket_options=options) as client:
             began = time.monotonic()
             response = await client.post("/", content=bytes(4 << 20), timeout=httpx.Timeout(5, write=0.25))
             assert response.status_code == 200
@@ -430,7 +387,7 @@ async def test_a_truncated_body_is_a_protocol_error(serve):
         sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfour")
 
     server = serve(handler)
-    async with server.client() as client:
+    async with client_of(server) as client:
         with pytest.raises(httpx.RemoteProtocolError):
             await client.get("/")
         assert connections(client) == ([], set())
@@ -438,22 +395,62 @@ async def test_a_truncated_body_is_a_protocol_error(serve):
 
 async def test_a_server_that_speaks_something_else_is_a_protocol_error(serve):
     server = serve(answering(b"220 smtp ready\r\n\r\n"))
-    async with server.client() as client:
+    async with client_of(server) as client:
         with pytest.raises(httpx.RemoteProtocolError):
             await client.get("/")
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_a_connect_error(certificate):
+def causes(error):
+    while error is not None:
+        yield type(error)
+        error = error.__cause__ or error.__context__
+
+
+@pytest.fixture(params=[FastTransport, httpx.AsyncHTTPTransport])
+def any_transport(request):
+    return request.param
+
+
+async def test_an_untrusted_certificate_is_a_connect_error_with_its_cause(any_transport, certificate):
     with serving(answering(), certificate) as server:
-        async with httpx.AsyncClient(transport=WireTransport()) as client:
-            with pytest.raises(httpx.ConnectError, match="certificate"):
+        async with httpx.AsyncClient(transport=any_transport()) as client:
+            with pytest.raises(httpx.ConnectError) as caught:
                 await client.get(server.url)
+    assert ssl.SSLCertVerificationError in causes(caught.value)
+
+
+async def test_an_unknown_host_is_a_connect_error_with_its_cause(any_transport):
+    async with httpx.AsyncClient(transport=any_transport()) as client:
+        with pytest.raises(httpx.ConnectError) as caught:
+            await client.get("http://no-such-host.invalid/")
+    assert socket.gaierror in causes(caught.value)
+
+
+async def test_a_refused_connection_is_a_connect_error_with_its_cause(any_transport):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    async with httpx.AsyncClient(transport=any_transport()) as client:
+        with pytest.raises(httpx.ConnectError) as caught:
+            await client.get(f"http://127.0.0.1:{port}/")
+    assert {ConnectionRefusedError, OSError} & set(causes(caught.value))
+    assert not {ssl.SSLError, socket.gaierror} & set(causes(caught.value))
+
+
+async def test_no_slot_is_lost_where_there_is_no_connection(certificate):
+    with serving(answering(), certificate) as server, socket.create_server(("127.0.0.1", 0)) as listener:
+        refused = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        listener.close()
+        async with httpx.AsyncClient(transport=FastTransport()) as client:
+            for url in (server.url, refused, "http://no-such-host.invalid/"):
+                with pytest.raises(httpx.ConnectError):
+                    await client.get(url)
+            assert connections(client) == ([], set())
             assert client._transport._slots.value == 100
 
 
 async def test_verification_can_be_switched_off(certificate):
     with serving(answering(), certificate) as server:
-        async with httpx.AsyncClient(transport=WireTransport(verify=False)) as client:
+        async with httpx.AsyncClient(transport=FastTransport(verify=False)) as client:
             assert (await client.get(server.url)).text == "ok"
 
 
@@ -466,7 +463,7 @@ async def test_the_authorities_are_read_once_and_in_a_thread(monkeypatch, certif
 
     monkeypatch.setattr(httpx, "create_ssl_context", create_ssl_context)
     with serving(answering(), certificate) as server:
-        async with httpx.AsyncClient(transport=WireTransport()) as client, anyio.create_task_group() as group:
+        async with httpx.AsyncClient(transport=FastTransport()) as client, anyio.create_task_group() as group:
             for _ in range(5):
                 group.start_soon(client.get, server.url)
     assert len(threads) == 1
@@ -477,37 +474,21 @@ async def test_plain_text_in_place_of_a_handshake_is_a_connect_error(certificate
     with serving(answering(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 2)) as server:
         with socket.socket() as probe:
             probe.connect(("127.0.0.1", int(server.url.rsplit(":", 1)[1])))
-        transport = WireTransport(verify=certificate.client())
+        transport = FastTransport(verify=certificate.client())
         async with httpx.AsyncClient(transport=transport) as client:
             with pytest.raises((httpx.ConnectError, httpx.ConnectTimeout)):
                 await client.get(server.url.replace("http:", "https:"), timeout=1)
 
 
-async def test_a_refused_connection_is_a_connect_error():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    async with httpx.AsyncClient(transport=WireTransport()) as client:
-        with pytest.raises(httpx.ConnectError):
-            await client.get(f"http://127.0.0.1:{port}/")
-        assert connections(client) == ([], set())
-        assert client._transport._slots.value == 100
-
-
-async def test_a_name_without_an_address_is_a_connect_error():
-    async with httpx.AsyncClient(transport=WireTransport()) as client:
-        with pytest.raises(httpx.ConnectError):
-            await client.get("http://no-such-host.invalid/")
-
-
 async def test_another_scheme_is_unsupported():
-    async with httpx.AsyncClient(transport=WireTransport()) as client:
+    async with httpx.AsyncClient(transport=FastTransport()) as client:
         with pytest.raises(httpx.UnsupportedProtocol):
             await client.get("ftp://127.0.0.1/")
 
 
 async def test_fifty_calls_at_once_share_ten_connections(serve):
     server = serve(answering())
-    async with server.client(limits=httpx.Limits(max_connections=10)) as client:
+    async with client_of(server, limits=httpx.Limits(max_connections=10)) as client:
 
         async def one():
             for _ in range(4):
@@ -522,7 +503,7 @@ async def test_fifty_calls_at_once_share_ten_connections(serve):
 
 async def test_a_request_beyond_the_limit_waits_and_then_times_out():
     with serving(answering()) as server:
-        async with server.client(limits=httpx.Limits(max_connections=1)) as client:
+        async with client_of(server, limits=httpx.Limits(max_connections=1)) as client:
             async with client.stream("GET", "/"):
                 with pytest.raises(httpx.PoolTimeout):
                     await client.get("/", timeout=httpx.Timeout(5, pool=0.05))
@@ -531,7 +512,7 @@ async def test_a_request_beyond_the_limit_waits_and_then_times_out():
 
 async def test_a_body_closed_twice_gives_its_connection_back_once():
     with serving(answering()) as server:
-        async with server.client(limits=httpx.Limits(max_connections=1)) as client:
+        async with client_of(server, limits=httpx.Limits(max_connections=1)) as client:
             async with client.stream("GET", "/") as response:
                 await response.stream.aclose()
             await response.stream.aclose()
@@ -543,7 +524,7 @@ async def test_a_slot_is_not_lost_when_no_connection_can_be_made(monkeypatch):
         raise RuntimeError("broken")
 
     with serving(answering()) as server:
-        async with server.client(limits=httpx.Limits(max_connections=1)) as client:
+        async with client_of(server, limits=httpx.Limits(max_connections=1)) as client:
             with monkeypatch.context() as patch:
                 patch.setattr(httpcore, "AsyncHTTPConnection", broken)
                 with pytest.raises(RuntimeError, match="broken"):
@@ -553,7 +534,7 @@ async def test_a_slot_is_not_lost_when_no_connection_can_be_made(monkeypatch):
 
 async def test_the_idle_connection_of_another_host_makes_room():
     with serving(answering()) as one, serving(answering()) as other:
-        async with one.client(limits=httpx.Limits(max_connections=1)) as client:
+        async with client_of(one, limits=httpx.Limits(max_connections=1)) as client:
             await client.get(one.url)
             await client.get(other.url)
             await left(one)
@@ -563,7 +544,7 @@ async def test_the_idle_connection_of_another_host_makes_room():
 
 async def test_no_more_idle_connections_are_kept_than_asked_for():
     with serving(answering()) as server:
-        async with server.client(limits=httpx.Limits(max_keepalive_connections=2)) as client:
+        async with client_of(server, limits=httpx.Limits(max_keepalive_connections=2)) as client:
             async with contextlib.AsyncExitStack() as stack:
                 for _ in range(5):
                     response = await stack.enter_async_context(client.stream("GET", "/"))
@@ -574,7 +555,7 @@ async def test_no_more_idle_connections_are_kept_than_asked_for():
 
 async def test_closing_the_client_fails_the_reads_under_way(serve):
     server = serve(lambda sock: read_head(sock) and sock.recv(1))
-    client = server.client()
+    client = client_of(server)
     failures = []
 
     async def call():
@@ -591,90 +572,12 @@ async def test_closing_the_client_fails_the_reads_under_way(serve):
     await left(server)
 
 
-async def test_the_other_addresses_of_a_host_are_tried(monkeypatch):
-    """A black hole first and a refusal second do not keep the third from answering."""
-    with serving(answering()) as server:
-        port = int(server.url.rsplit(":", 1)[1])
-        real = sockets._connect
-
-        async def connect(sock, address):
-            if address[0] == "127.0.0.2":
-                with sock:
-                    await anyio.sleep_forever()
-            return await real(sock, address)
-
-        async def getaddrinfo(host, port_asked, **options):
-            refused = ("127.0.0.3", 1)
-            return [(socket.AF_INET, 1, 6, "", a) for a in [("127.0.0.2", port), refused, ("127.0.0.1", port)]]
-
-        monkeypatch.setattr(sockets, "_connect", connect)
-        monkeypatch.setattr(anyio, "getaddrinfo", getaddrinfo)
-        async with httpx.AsyncClient(transport=WireTransport()) as client:
-            assert (await client.get("http://three.test/", timeout=2)).text == "ok"
-
-
-async def test_a_black_hole_is_a_connect_timeout(monkeypatch):
-    async def connect(sock, address):
-        with sock:
-            await anyio.sleep_forever()
-
-    monkeypatch.setattr(sockets, "_connect", connect)
-    async with httpx.AsyncClient(transport=WireTransport()) as client:
-        with pytest.raises(httpx.ConnectTimeout):
-            await client.get("http://127.0.0.1:9/", timeout=0.05)
-        assert client._transport._slots.value == 100
-
-
-class Attempts:
-    """Connections that cannot be cancelled once begun, which is when two of them win or one wins too late."""
-
-    def __init__(self):
-        self.pairs = []
-
-    async def connect(self, family, address):
-        with anyio.CancelScope(shield=True):
-            await anyio.sleep(address[0])
-        self.pairs.append(socket.socketpair())
-        return self.pairs[-1][0]
-
-    def open_ones(self):
-        return [mine for mine, _ in self.pairs if mine.fileno() >= 0]
-
-    def close(self):
-        for mine, other in self.pairs:
-            mine.close()
-            other.close()
-
-
-async def test_of_two_that_connect_only_one_stays_open(monkeypatch):
-    monkeypatch.setattr(sockets, "STAGGER", 0.01)
-    with contextlib.closing(Attempts()) as attempts:
-        won = await sockets._first_connected(attempts.connect, [(socket.AF_INET, (0.1,)), (socket.AF_INET, (0.12,))])
-        assert len(attempts.pairs) == 2
-        assert attempts.open_ones() == [won]
-
-
-async def test_a_connection_won_too_late_is_closed():
-    with contextlib.closing(Attempts()) as attempts:
-        with anyio.move_on_after(0.05) as scope:
-            await sockets._first_connected(attempts.connect, [(socket.AF_INET, (0.1,))])
-        assert scope.cancelled_caught
-        assert len(attempts.pairs) == 1
-        assert attempts.open_ones() == []
-
-
-def test_families_alternate_in_the_resolvers_order():
-    six, four = socket.AF_INET6, socket.AF_INET
-    given = [(six, ("a",)), (six, ("b",)), (six, ("c",)), (four, ("d",)), (four, ("e",))]
-    assert [a for _, (a,) in sockets._families_in_turn(given)] == ["a", "d", "b", "e", "c"]
-
-
 async def test_the_local_address_is_where_calls_come_from():
     with serving(answering()) as server:
-        async with server.client(local_address="127.0.0.1") as client:
+        async with client_of(server, local_address="127.0.0.1") as client:
             stream = (await client.get("/")).extensions["network_stream"]
             assert stream.get_extra_info("client_addr")[0] == "127.0.0.1"
-        async with server.client(local_address="192.0.2.1") as client:
+        async with client_of(server, local_address="192.0.2.1") as client:
             with pytest.raises(httpx.ConnectError):
                 await client.get("/")
 
@@ -697,15 +600,48 @@ async def test_a_fast_server_leaves_the_loop_to_others(serve):
             await anyio.lowlevel.checkpoint()
             turns += 1
 
-    async with server.client() as client, client.stream("GET", "/") as response, anyio.create_task_group() as group:
+    async with client_of(server) as client, client.stream("GET", "/") as response, anyio.create_task_group() as group:
         group.start_soon(count_turns)
         slices = 0
         async for chunk in response.aiter_raw():
-            assert len(chunk) <= sockets.SLICE
+            assert len(chunk) <= SLICE
             slices += 1
         group.cancel_scope.cancel()
     assert slices > 64
     assert turns > slices * 0.8
+
+
+async def test_a_closed_transport_refuses_requests():
+    transport = FastTransport()
+    with serving(answering()) as server:
+        async with httpx.AsyncClient(transport=transport) as client:
+            await client.get(server.url)
+        body = Zeros(1)
+        with pytest.raises(RuntimeError, match="closed: make a new client"):
+            await transport.handle_async_request(httpx.Request("POST", server.url, stream=body))
+        assert server.accepted == 1
+
+
+async def test_a_request_that_waits_for_a_slot_while_the_transport_closes_opens_no_connection():
+    with serving(lambda sock: read_head(sock) and sock.recv(1)) as server:
+        transport = FastTransport(limits=httpx.Limits(max_connections=1))
+        failures = []
+
+        async def call():
+            try:
+                await transport.handle_async_request(httpx.Request("GET", server.url, headers={"host": "localhost"}))
+            except (httpx.ReadError, RuntimeError) as exc:
+                failures.append(type(exc))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(call)
+            tasks.start_soon(call)
+            while not server.accepted:
+                await anyio.sleep(0.005)
+            await anyio.sleep(0.05)
+            await transport.aclose()
+        assert failures == [httpx.ReadError, RuntimeError]
+        assert server.accepted == 1
 
 
 def test_every_error_of_httpcore_has_its_namesake():
@@ -716,9 +652,9 @@ def test_every_error_of_httpcore_has_its_namesake():
     }
     # Never seen by a caller: it tells a pool to choose another connection.
     names.remove("ConnectionNotAvailable")
-    assert {theirs.__name__: ours.__name__ for theirs, ours in wire._ERRORS} == {name: name for name in names}
+    assert {theirs.__name__: ours.__name__ for theirs, ours in fast_transport._ERRORS} == {name: name for name in names}
     for name in names:
-        with pytest.raises(getattr(httpx, name)) as caught, wire._errors_of_httpx():
+        with pytest.raises(getattr(httpx, name)) as caught, fast_transport._httpx_errors():
             raise getattr(httpcore, name)("why")
         assert type(caught.value) is getattr(httpx, name)
         assert str(caught.value) == "why"
@@ -728,7 +664,7 @@ def test_every_error_of_httpcore_has_its_namesake():
 def test_where_the_environment_names_a_proxy_httpx_keeps_its_own_transport(monkeypatch, name):
     monkeypatch.setenv(name, "http://proxy.test:3128")
     assert default_transport() is None
-    assert isinstance(default_transport(trust_env=False), WireTransport)
+    assert isinstance(default_transport(trust_env=False), FastTransport)
 
 
 def test_on_windows_httpx_keeps_its_own_transport(monkeypatch):
@@ -736,6 +672,6 @@ def test_on_windows_httpx_keeps_its_own_transport(monkeypatch):
     assert default_transport() is None
 
 
-def test_the_wire_is_the_default(monkeypatch):
+def test_the_fast_transport_is_the_default(monkeypatch):
     monkeypatch.setattr("urllib.request.getproxies", dict)
-    assert isinstance(default_transport(), WireTransport)
+    assert isinstance(default_transport(), FastTransport)
