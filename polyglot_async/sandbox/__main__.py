@@ -2,7 +2,7 @@
 
 import sys
 
-from ._serve import main
+from ._program import main
 
 if __name__ == "__main__":
     sys.exit(main())

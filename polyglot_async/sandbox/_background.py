@@ -15,7 +15,7 @@ T = TypeVar("T")
 LOGGER = logging.getLogger("polyglot_async.sandbox")
 
 
-class Background:
+class BackgroundTasks:
     """Holds running coroutines, so that none is lost, and ends them all at close."""
 
     def __init__(self) -> None:

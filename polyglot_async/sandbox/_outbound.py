@@ -11,8 +11,6 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
-from ._answers import ApiError
-
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
@@ -23,9 +21,17 @@ _NEVER_MEDIA = ("text/", "image/", "application/json", "application/xml", "appli
 _FIRST_ERROR_STATUS = 300
 
 
+class MediaUrlError(Exception):
+    """A media URL cannot be used; the text says why."""
+
+    def __init__(self, reason: str, *, too_large: bool = False) -> None:
+        super().__init__(reason)
+        self.too_large = too_large
+
+
 @dataclass(frozen=True, slots=True)
-class RemoteFile:
-    """What a media URL said of itself."""
+class RemoteHead:
+    """What the answer to a media URL says before its body."""
 
     url: str
     name: str
@@ -33,7 +39,7 @@ class RemoteFile:
     size: int | None
 
 
-class Outbound:
+class OutboundClient:
     """One HTTP client for all; made when first needed, in a thread because loading certificates takes a while."""
 
     def __init__(self) -> None:
@@ -41,7 +47,7 @@ class Outbound:
         self._making = asyncio.Lock()
 
     async def client(self) -> httpx.AsyncClient:
-        """The client."""
+        """Return the client."""
         async with self._making:
             if self._client is None:
                 self._client = await asyncio.to_thread(
@@ -54,13 +60,13 @@ class Outbound:
         if self._client is not None:
             await self._client.aclose()
 
-    async def probe(self, url: str) -> RemoteFile:
-        """Ask for a media URL without reading it; ApiError 400 if it is not usable."""
+    async def probe(self, url: str) -> RemoteHead:
+        """Ask for a media URL without reading it; MediaUrlError if it is not usable."""
         async with self._open(url) as (remote, _):
             return remote
 
     async def fetch(self, url: str, target: Path, *, max_bytes: int | None) -> tuple[int, str]:
-        """Stream a media URL to `target`; its size and SHA-256. ApiError if it is not usable or too large."""
+        """Stream a media URL to `target`; return size and SHA-256. MediaUrlError if it is not usable or too large."""
         digest, size = hashlib.sha256(), 0
         async with self._open(url) as (_, response):
             # Opened anew for each piece: a file that is opened in a thread is nobody's when the wait is cancelled.
@@ -68,19 +74,19 @@ class Outbound:
             async for piece in response.aiter_bytes(_SLICE):
                 size += len(piece)
                 if max_bytes is not None and size > max_bytes:
-                    raise ApiError(413, f"The file is too large: the plan allows {max_bytes} bytes.")
+                    raise MediaUrlError(f"The file is too large: the plan allows {max_bytes} bytes.", too_large=True)
                 await asyncio.to_thread(_append, target, digest, piece)
         return size, digest.hexdigest()
 
     @asynccontextmanager
-    async def _open(self, url: str) -> AsyncIterator[tuple[RemoteFile, httpx.Response]]:
+    async def _open(self, url: str) -> AsyncIterator[tuple[RemoteHead, httpx.Response]]:
         _check_syntax(url)
         client = await self.client()
         try:
             async with client.stream("GET", url) as response:
-                yield _understand(url, response), response
+                yield _read_head(url, response), response
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
-            raise ApiError(400, f"The URL cannot be reached: {type(problem).__name__}.") from problem
+            raise MediaUrlError(f"The URL cannot be reached: {type(problem).__name__}.") from problem
 
 
 def _append(target: Path, digest: hashlib._Hash, piece: bytes) -> None:
@@ -96,15 +102,15 @@ def _check_syntax(url: str) -> None:
     except ValueError:
         usable = False
     if not usable:
-        raise ApiError(400, "The URL is not an http or https address.")
+        raise MediaUrlError("The URL is not an http or https address.")
 
 
-def _understand(url: str, response: httpx.Response) -> RemoteFile:
+def _read_head(url: str, response: httpx.Response) -> RemoteHead:
     if response.status_code >= _FIRST_ERROR_STATUS:
-        raise ApiError(400, f"The URL answered {response.status_code}.")
+        raise MediaUrlError(f"The URL answered {response.status_code}.")
     content_type = response.headers.get("content-type", "application/octet-stream").partition(";")[0].strip()
     if content_type.lower().startswith(_NEVER_MEDIA):
-        raise ApiError(400, f"The URL is not audio or video but {content_type}.")
+        raise MediaUrlError(f"The URL is not audio or video but {content_type}.")
     length = response.headers.get("content-length", "")
     name = unquote(urlsplit(url).path.rpartition("/")[2]) or "media"
-    return RemoteFile(url, name, content_type, int(length) if length.isdecimal() else None)
+    return RemoteHead(url, name, content_type, int(length) if length.isdecimal() else None)

@@ -1,36 +1,38 @@
-"""The sandbox itself: puts the rooms together and owns their lifetimes; holds no logic of the API."""
+"""The sandbox itself: puts the parts together and owns their lifetimes; holds no logic of the API."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import shutil
 import socket
 import tempfile
+import time
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from ._accounts import KEY_LIFETIME, Accounts, ApiKey
-from ._app import BASE, App, api_routes
-from ._background import Background
-from ._control import Control
-from ._database import Database
-from ._engines import Engine, ScriptedEngine, choose_engine
-from ._faults import Fault, Faults
-from ._gate import Gate
+from ._background import BackgroundTasks
 from ._ledger import Ledger
-from ._limits import Limiter
-from ._outbound import Outbound
-from ._plans import Plan
-from ._runner import Runner
-from ._server import ServerThread
-from ._services import Services
-from ._tasks import TaskStore
-from ._webhooks import DELAYS, Deliveries, Webhooks
-from ._workers import Workers
+from ._outbound import OutboundClient
+from ._storage import ACTIVE, FINAL, Database, StoredTask, TaskStore
+from .engines._engine import Engine, ScriptedEngine, choose_engine
+from .engines._task_runner import TaskRunner
+from .engines._workers import WorkerPool
+from .faults._fault import Fault, Faults
+from .server._accounts import KEY_LIFETIME, Accounts, ApiKey
+from .server._app import BASE, App, api_routes
+from .server._control import ControlPages
+from .server._limits import Plan, RequestLimits
+from .server._middleware import Middleware
+from .server._read_calls import ReadCalls
+from .server._start_calls import StartCalls
+from .server._uvicorn import ServerThread
+from .webhooks._deliveries import DELAYS, DeliveryLog, WebhookSender
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
     from types import TracebackType
 
     from starlette.types import ASGIApp
@@ -48,10 +50,11 @@ class Sandbox:
         folder: where the state lives and survives a restart; None is a temporary folder, removed on close.
         engine: "pocketsphinx", "scripted", "module:Class" of an engine, or an Engine.
         plan: the limits of every account, by name (free, pro, unlimited) or as a Plan.
-        faults: what goes wrong from the start.
+        faults: what goes wrong from the start; see Fault.
         webhook_url: of the default key; None leaves what the folder knows.
         webhook_delays: seconds before each further attempt to deliver a webhook.
         source_bytes_per_second: a cap on each connection that reads a source.
+        now: returns Unix seconds, for limits by the calendar, keys that expire and times of tasks; tests move it.
 
     Attributes:
         url: the base URL for a client, "http://127.0.0.1:54321/api/v1"; set while it runs.
@@ -67,7 +70,7 @@ class Sandbox:
     folder: Path
     plan: Plan
     faults: Faults
-    deliveries: Deliveries
+    deliveries: DeliveryLog
     ledger: Ledger
     url: str
     root_url: str
@@ -86,6 +89,7 @@ class Sandbox:
         webhook_url: str | None = None,
         webhook_delays: Sequence[float] = DELAYS,
         source_bytes_per_second: float | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._host, self._port = host, port
         self._temporary = folder is None
@@ -96,11 +100,13 @@ class Sandbox:
         self.faults = Faults(faults)
         self._webhook_url, self._webhook_delays = webhook_url, tuple(webhook_delays)
         self._source_rate = source_bytes_per_second
-        self.deliveries = Deliveries()
+        self._now = now
+        self.ledger = Ledger(now)
+        self.deliveries = DeliveryLog()
         self.url = self.root_url = self.api_key = self.webhook_secret = ""
         self._thread: ServerThread | None = None
-        self._runner: Runner | None = None
-        self._recognisers: Workers | None = None
+        self._runner: TaskRunner | None = None
+        self._recognisers: WorkerPool | None = None
 
     def start(self) -> Self:
         """Start serving; OSError if the port is taken, RuntimeError if the folder is."""
@@ -158,15 +164,55 @@ class Sandbox:
         self._accounts.set_webhook(url, api_key or self.api_key)
 
     def session_token(self, *, user: str = "demo", expires_in: float = 3600) -> str:
-        """A site session token (a JWT) of `user`, good everywhere."""
+        """Return a site session token (a JWT) of `user`, good everywhere."""
         return self._accounts.session_token(user=user, expires_in=expires_in)
 
     def task(self, task_id: str) -> dict[str, Any]:
-        """A task of any user, as the API would answer it; LookupError if there is none."""
+        """Return a task of any user, as the API would answer it; LookupError if there is none."""
         task = self._store.get(task_id)
         if task is None:
             raise LookupError(f"no task {task_id}")
         return task.public()
+
+    def put_source(
+        self,
+        data: bytes,
+        task_id: str | None = None,
+        *,
+        name: str = "film.mp4",
+        status: str = "completed",
+        text: str | None = None,
+        created_at: float | None = None,
+        user: str = "demo",
+    ) -> str:
+        """Put a task with this source into the sandbox, as if it had been uploaded long ago, and return its id.
+
+        It is no start of work: the ledger does not count it. An existing task keeps all but its source, of which
+        downloads that are under way read the old bytes on.
+
+        Args:
+            data: the bytes that `/source` serves.
+            task_id: an existing task, whose source is replaced; or the id of the new one (default: a new id).
+            name: the file's name, of a new task.
+            status: of a new task: queued, processing, completed, failed or cancelled. Nothing works on it.
+            text: the transcript of a new task.
+            created_at: Unix seconds, of a new task; default: now.
+            user: whose task it is.
+        """
+        if status not in ACTIVE + FINAL:
+            raise ValueError(f"status is one of {', '.join(ACTIVE + FINAL)}, not {status!r}")
+        task = None if task_id is None else self._store.get(task_id)
+        if task is None:
+            at = self._now() if created_at is None else created_at
+            task = StoredTask(user, at, at, task_id or str(uuid.uuid4()), file_name=name, status=status)
+            task.transcript, task.segments = text, [{"start": 0.0, "end": 2.4, "text": text}] if text else []
+        task.media, task.media_size, task.media_sha256 = task.task_id, len(data), hashlib.sha256(data).hexdigest()
+        beside = self.folder / "incoming" / task.task_id
+        beside.write_bytes(data)
+        beside.replace(self.folder / "media" / task.task_id)
+        (self.folder / "media" / f"{task.task_id}.transcoded").unlink(missing_ok=True)
+        self._store.save(task)
+        return task.task_id
 
     def cancel(self, task_id: str) -> None:
         """Cancel a task, as the user does on the site; LookupError if there is none that can be cancelled."""
@@ -175,7 +221,7 @@ class Sandbox:
             raise LookupError(f"no unfinished task {task_id}")
 
     def state(self) -> dict[str, Any]:
-        """What `GET /_sandbox/state` answers."""
+        """Return what `GET /_sandbox/state` answers."""
         return {
             "url": self.url,
             "folder": str(self.folder),
@@ -183,7 +229,7 @@ class Sandbox:
             "rate_limits": self.plan.rate_limits(),
             "tasks": self._store.totals(),
             "requests": self.ledger.count(),
-            "usage": self._limiter.usage("demo"),
+            "usage": self._limits.usage("demo"),
             "workers": self._recognisers.pids() if self._recognisers is not None else [],
         }
 
@@ -196,10 +242,10 @@ class Sandbox:
         self._database = Database(self.folder)
         for left in (self.folder / "incoming").iterdir():
             left.unlink()  # half an upload is no use after a restart
-        self.ledger = Ledger(self.folder / "ledger.jsonl")
-        self._accounts = Accounts(self._database)
+        self.ledger.open(self.folder / "ledger.jsonl")
+        self._accounts = Accounts(self._database, self._now)
         self._store = TaskStore(self._database)
-        self._limiter = Limiter(self.plan, self._database)
+        self._limits = RequestLimits(self.plan, self._database, now=self._now)
         key = self._accounts.default_key()
         self.api_key, self.webhook_secret = key.secret_key, key.webhook_secret
         if self._webhook_url is not None:
@@ -208,13 +254,15 @@ class Sandbox:
     @contextlib.asynccontextmanager
     async def _resources(self) -> AsyncIterator[ASGIApp]:
         """Open what belongs to the server's loop."""
-        outbound, background = Outbound(), Background()
+        outbound, background = OutboundClient(), BackgroundTasks()
         log = self.folder / "worker.log"
-        recognisers = Workers(self._engine if isinstance(self._engine, str) else None, log)
-        tools = Workers(None, log)
+        recognisers = WorkerPool(self._engine if isinstance(self._engine, str) else None, log)
+        tools = WorkerPool(None, log)
         self._recognisers = recognisers
-        webhooks = Webhooks(self._accounts, outbound, background, self.deliveries, delays=self._webhook_delays)
-        self._runner = Runner(
+        webhooks = WebhookSender(
+            self._accounts, outbound, background, self.deliveries, now=self._now, delays=self._webhook_delays
+        )
+        self._runner = TaskRunner(
             store=self._store,
             media=self.folder / "media",
             engine=self._engine,
@@ -222,7 +270,8 @@ class Sandbox:
             workers=recognisers,
             outbound=outbound,
             background=background,
-            announce=webhooks.announce,
+            on_final=webhooks.send,
+            now=self._now,
         )
         try:
             self._runner.resume()
@@ -233,28 +282,23 @@ class Sandbox:
             await tools.close()
             await outbound.close()
 
-    def _app(self, runner: Runner, tools: Workers, outbound: Outbound) -> ASGIApp:
-        services = Services(
-            plan=self.plan,
-            store=self._store,
-            runner=runner,
-            tools=tools,
-            outbound=outbound,
-            media=self.folder / "media",
-            incoming=self.folder / "incoming",
-            source_bytes_per_second=self._source_rate,
-        )
-        gate = Gate(
-            api_routes(services),
+    def _app(self, runner: TaskRunner, tools: WorkerPool, outbound: OutboundClient) -> ASGIApp:
+        media, store, now = self.folder / "media", self._store, self._now
+        start = StartCalls(self.plan, store, runner, tools, outbound, media, self.folder / "incoming", now)
+        read = ReadCalls(self.plan, store, media, now, self._source_rate)
+        api = Middleware(
+            routes=api_routes(start, read),
             accounts=self._accounts,
-            limiter=self._limiter,
+            limits=self._limits,
             faults=self.faults,
             ledger=self.ledger,
+            store=store,
+            now=now,
         )
-        control = Control(
+        control = ControlPages(
             ledger=self.ledger, faults=self.faults, deliveries=self.deliveries, runner=runner, state=self.state
         )
-        return App(gate, control)
+        return App(api, control)
 
     async def _cancel(self, task_id: str) -> bool:
         return self._runner is not None and self._runner.cancel(task_id) is not None

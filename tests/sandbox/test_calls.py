@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from polyglot_async.sandbox import ScriptedEngine, Segment
+from polyglot_async.sandbox import ScriptedEngine, Utterance
 
 TASK = "/transcriptions/9b9c1b9a-0000-0000-0000-000000000000"
 
@@ -75,8 +75,8 @@ def test_a_task_is_described_as_documented(api):
 
 def test_a_result_holds_transcript_translation_and_segments(polyglot_sandbox_factory, connect):
     """The translation is the text behind a plain mark: the sandbox cannot translate."""
-    segments = (Segment(0.0, 2.4, "Hello,", 0.9), Segment(2.4, 3.0, "world."))
-    api = connect(polyglot_sandbox_factory(engine=ScriptedEngine(segments=segments)))
+    utterances = (Utterance(0.0, 2.4, "Hello,", 0.9), Utterance(2.4, 3.0, "world."))
+    api = connect(polyglot_sandbox_factory(engine=ScriptedEngine(utterances=utterances)))
     task_id = api.start(output_language="de")
     api.finished(task_id)
     result = api.get(f"/transcriptions/{task_id}/result").json()
@@ -111,8 +111,8 @@ def test_an_unfinished_task_has_no_result(polyglot_sandbox_factory, connect):
     ],
 )
 def test_downloads_of_text(polyglot_sandbox_factory, connect, kind, expected):
-    segments = (Segment(0.0, 2.4, "Hello,"), Segment(2.4, 3723.004, "щит."))
-    api = connect(polyglot_sandbox_factory(engine=ScriptedEngine(segments=segments)))
+    utterances = (Utterance(0.0, 2.4, "Hello,"), Utterance(2.4, 3723.004, "щит."))
+    api = connect(polyglot_sandbox_factory(engine=ScriptedEngine(utterances=utterances)))
     task_id = api.start(name='му"зыка.mp3')
     api.finished(task_id)
     answer = api.get(f"/transcriptions/{task_id}/downloads/{kind}")

@@ -10,9 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyglot_async.sandbox import Plan, ScriptedEngine
-from polyglot_async.sandbox._accounts import Caller
-from polyglot_async.sandbox._database import Database
-from polyglot_async.sandbox._limits import WINDOWS, Limiter
+from polyglot_async.sandbox.server._limits import WINDOWS
 
 
 @pytest.mark.parametrize("counting", ["sliding", "fixed", "bucket"])
@@ -78,20 +76,21 @@ def test_the_month_is_counted_too(polyglot_sandbox_factory, connect):
     assert "monthly" in api.get("/transcriptions").json()["detail"]
 
 
-def test_day_and_month_turn_over_by_the_calendar_of_utc(tmp_path):
-    database = Database(tmp_path)
+def test_day_and_month_turn_over_by_the_calendar_of_utc(polyglot_sandbox_factory, connect):
     clock = [datetime(2026, 1, 31, 23, 59, 30, tzinfo=UTC).timestamp()]
-    key = Caller("demo", "key", "k")
-    limiter = Limiter(Plan(requests_per_day=1, requests_per_month=3), database, now=lambda: clock[0])
-    assert limiter.admit(key, starts_task=False) is None
-    assert limiter.admit(key, starts_task=False).retry_after == pytest.approx(30)
+    plan = Plan(requests_per_day=1, requests_per_month=3)
+    sandbox = polyglot_sandbox_factory(plan=plan, now=lambda: clock[0])
+    api = connect(sandbox)
+
+    def answers(count=1):
+        got = [api.get("/transcriptions") for _ in range(count)]
+        return [(answer.status_code, int(answer.headers.get("retry-after", 0))) for answer in got]
+
+    assert answers(2) == [(200, 0), (429, 30)]
     clock[0] += 30
-    assert limiter.admit(key, starts_task=False) is None
-    assert limiter.usage("demo") == {"2026-01-31": 2, "2026-01": 2, "2026-02-01": 1, "2026-02": 1}
-    for _ in range(3):
-        refusal = limiter.admit(key, starts_task=False)
-    assert refusal.retry_after == pytest.approx(28 * 86400)
-    database.close()
+    assert answers() == [(200, 0)]
+    assert sandbox.state()["usage"] == {"2026-01-31": 2, "2026-01": 2, "2026-02-01": 1, "2026-02": 1}
+    assert answers(3)[-1] == (429, 28 * 86400)
 
 
 def test_concurrent_tasks_are_those_that_are_not_finished(polyglot_sandbox_factory, connect):
@@ -133,7 +132,7 @@ def test_too_long_audio_is_refused(polyglot_sandbox_factory, connect, silence):
         assert api.get("/transcriptions").json()["total"] == 0
 
 
-def test_the_documentation_tells_of_an_unusual_window_and_of_no_limits(polyglot_sandbox_factory, connect):
+def test_the_documentation_shows_an_unusual_window_and_of_no_limits(polyglot_sandbox_factory, connect):
     sandbox = polyglot_sandbox_factory(plan=Plan(requests_per_minute=5, window_seconds=2))
     limits = connect(sandbox, None).get("/developer/documentation").json()["rate_limits"]
     assert limits["burst"] == {"requests_per_minute": 5, "uploads_per_minute": None, "window_seconds": 2}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyglot_async.sandbox._ranges import Span, UnsatisfiableError, parse_range
+from polyglot_async.sandbox.server._ranges import ServedRange, UnsatisfiableError, parse_range
 
 DATA = bytes(range(256)) * 4000
 SIZE = len(DATA)
@@ -46,6 +46,9 @@ def test_the_whole_source_says_that_it_takes_ranges(source):
         (f"bytes={SIZE - 1}-", SIZE - 1, SIZE),
         (f"bytes=5-{SIZE + 99}", 5, SIZE),
         (f"bytes=-{SIZE + 99}", 0, SIZE),
+        ("bytes=0-99999999999999999999", 0, SIZE),
+        ("bytes=0-000000000000000000000000000005", 0, 6),
+        ("bytes=-99999999999999999999", 0, SIZE),
         ("Bytes=1-2", 1, 3),
     ],
 )
@@ -147,4 +150,4 @@ def test_no_header_breaks_the_parser(header, size):
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(1, 10**6))
 def test_a_range_is_inclusive_at_both_ends(first, last, size):
     if first <= last and first < size:
-        assert parse_range(f"bytes={first}-{last}", size) == Span(first, min(last + 1, size))
+        assert parse_range(f"bytes={first}-{last}", size) == ServedRange(first, min(last + 1, size))

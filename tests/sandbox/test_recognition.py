@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import itertools
 import os
 import signal
 
 import pytest
 
-from polyglot_async.sandbox import Recognition, Sandbox, Segment
+from polyglot_async.sandbox import Recognition, Sandbox, Utterance
 
 SAID = {
     "0880": "he was not an ill disposed young man",
@@ -43,36 +42,6 @@ def test_most_words_of_a_recording_are_right(speech, recording, number):
     result = speech.get(f"/transcriptions/{task_id}/result").json()
     assert share_right(result["transcript"], SAID[number]) > 0.5
     assert 0 <= result["segments"][0]["start"] < result["segments"][-1]["end"] <= task["audio_duration_seconds"]
-
-
-def test_speech_without_a_pause_is_cut(recording, monkeypatch):
-    """Into contiguous stretches that hold all of it, the last one too when the audio ends in mid-word."""
-    import io
-    import wave
-
-    from polyglot_async.sandbox import _sphinx
-
-    with wave.open(str(recording("0890"))) as wav:
-        whole = wav.readframes(16_000 * 3 // 480 * 480)
-    (_, _, uncut) = next(_sphinx._utterances(pcm := wave_of(io.BytesIO(), whole)))
-    pcm.rewind()
-    monkeypatch.setattr(_sphinx, "LONGEST_UTTERANCE", 1.0)
-    cuts = list(_sphinx._utterances(pcm))
-    assert b"".join(data for _, _, data in cuts) == uncut
-    assert [round(end - start, 1) for start, end, _ in cuts[:2]] == [1.0, 1.0]
-    assert all(first[1] == pytest.approx(second[0]) for first, second in itertools.pairwise(cuts))
-
-
-def wave_of(buffer, data):
-    import wave
-
-    with wave.open(buffer, "wb") as wav:
-        wav.setnchannels(1)
-        wav.setsampwidth(2)
-        wav.setframerate(16_000)
-        wav.writeframes(data)
-    buffer.seek(0)
-    return wave.open(buffer)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +133,7 @@ class Measuring:
 
         with wave.open(str(audio)) as wav:
             heard = f"{wav.getframerate()} Hz, {wav.getnchannels()} channel, {8 * wav.getsampwidth()} bit, {language}"
-            return Recognition((Segment(0.0, wav.getnframes() / wav.getframerate(), heard),))
+            return Recognition((Utterance(0.0, wav.getnframes() / wav.getframerate(), heard),))
 
 
 def test_an_engine_may_be_an_object(polyglot_sandbox_factory, connect, make_media):

@@ -16,8 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from polyglot_async.sandbox import Sandbox, ScriptedEngine
-from polyglot_async.sandbox._serve import main
+from polyglot_async.sandbox import Sandbox, ScriptedEngine, main
 
 ROOT = Path(__file__).parents[2]
 
@@ -238,7 +237,7 @@ def test_the_plugin_says_what_to_install(tmp_path):
 
 
 def test_the_sandbox_shares_nothing_with_the_client():
-    """An independent witness: no module of the package beside its own is loaded by it."""
+    """So that one checks the other: no module of the package beside its own is loaded by it."""
     code = (
         "import sys, types\n"
         "package = types.ModuleType('polyglot_async'); package.__path__ = ['polyglot_async']\n"

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from ._database import Database
+    from collections.abc import Callable
+
+    from .._storage import Database
 
 Kind = Literal["key", "token"]
 KEY_LIFETIME = 30 * 86400.0
@@ -26,7 +28,7 @@ class CredentialError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """An `sk_` key of a user: good for `transcriptions/*` only, until `expires_at` (unix seconds)."""
+    """An `sk_` key of a user: good for `transcriptions/*` only, until `expires_at` (Unix seconds)."""
 
     key_id: str
     secret_key: str = field(repr=False)
@@ -48,8 +50,8 @@ class Caller:
 class Accounts:
     """Makes credentials and recognises them; any thread may call it."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, now: Callable[[], float] = time.time) -> None:
+        self._database, self._now = database, now
         self._signing_key = self._setting("signing_key", secrets.token_hex(32)).encode()
 
     def create_key(
@@ -61,7 +63,7 @@ class Accounts:
             secret_key=f"sk_{secrets.token_hex(24)}",
             webhook_secret=f"whsec_{secrets.token_hex(24)}",
             user=user,
-            expires_at=time.time() + expires_in,
+            expires_at=self._now() + expires_in,
             webhook_url=webhook_url,
         )
         self._database.run(
@@ -71,15 +73,15 @@ class Accounts:
         return key
 
     def default_key(self) -> ApiKey:
-        """The ready key of the default user: the same one for as long as the folder lives and the key lasts."""
+        """Return the ready key of the default user: the same one for as long as the folder lives and the key lasts."""
         key = self._find("key_id", self._setting("default_key", ""))
-        if key is None or key.expires_at <= time.time():
+        if key is None or key.expires_at <= self._now():
             key = self.create_key()
             self._database.run("UPDATE settings SET value = ? WHERE name = 'default_key'", (key.key_id,))
         return key
 
     def key(self, key_id: str) -> ApiKey | None:
-        """The key of this id, expired or not."""
+        """Return the key of this id, expired or not; None if there is none."""
         return self._find("key_id", key_id)
 
     def set_webhook(self, url: str | None, secret_key: str) -> None:
@@ -89,14 +91,14 @@ class Accounts:
         self._database.run("UPDATE keys SET webhook_url = ? WHERE secret_key = ?", (url, secret_key))
 
     def session_token(self, *, user: str = "demo", expires_in: float = 3600) -> str:
-        """A signed site session token (a JWT, HS256) of `user`."""
-        now = time.time()
+        """Return a signed site session token (a JWT, HS256) of `user`."""
+        now = self._now()
         head = _encode({"alg": "HS256", "typ": "JWT"})
         body = _encode({"sub": user, "iat": int(now), "exp": now + expires_in})
         return f"{head}.{body}.{self._sign(f'{head}.{body}')}"
 
     def authenticate(self, authorization: str | None) -> Caller:
-        """The caller behind an Authorization header; CredentialError if it is missing, wrong or expired."""
+        """Return the caller behind an Authorization header; CredentialError if it is missing, wrong or expired."""
         scheme, _, credential = (authorization or "").partition(" ")
         credential = credential.strip()
         if scheme.lower() != "bearer" or not credential:
@@ -107,7 +109,7 @@ class Accounts:
         key = self._find("secret_key", secret_key)
         if key is None:
             raise CredentialError("Invalid token.")
-        if key.expires_at <= time.time():
+        if key.expires_at <= self._now():
             raise CredentialError("Token expired.")
         return Caller(key.user, "key", key.key_id)
 
@@ -116,7 +118,7 @@ class Accounts:
         if not hmac.compare_digest(self._sign(signed).encode(), signature.encode("utf-8", "replace")):
             raise CredentialError("Invalid token.")
         claims = json.loads(_decode(signed.partition(".")[2]))
-        if claims["exp"] <= time.time():
+        if claims["exp"] <= self._now():
             raise CredentialError("Token expired.")
         return Caller(claims["sub"], "token")
 

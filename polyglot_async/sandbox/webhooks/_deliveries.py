@@ -1,7 +1,7 @@
 """Tells a key's webhook URL that a task has reached a final status (contract: "Webhook").
 
 The signature is the lower-case hex HMAC-SHA256 of the raw body, and of the body only, with the key's webhook secret
-(A8, A9); the timestamp is unix seconds. What is not answered with a 2xx is sent again after each of DELAYS.
+(A8, A9); the timestamp is Unix seconds. What is not answered with a 2xx is sent again after each of DELAYS.
 """
 
 from __future__ import annotations
@@ -11,19 +11,18 @@ import hashlib
 import hmac
 import json
 import threading
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import httpx
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from ._accounts import Accounts, ApiKey
-    from ._background import Background
-    from ._outbound import Outbound
-    from ._tasks import Task
+    from .._background import BackgroundTasks
+    from .._outbound import OutboundClient
+    from .._storage import StoredTask
+    from ..server._accounts import Accounts, ApiKey
 
 DELAYS = (0.2, 1.0, 5.0, 15.0)
 """Seconds before each further attempt."""
@@ -31,7 +30,7 @@ TIMEOUT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class DeliveryAttempt:
     """One attempt to deliver a webhook: `status` is the receiver's, or None and `error` says what went wrong."""
 
     task_id: str
@@ -48,53 +47,54 @@ class Delivery:
         return self.status is not None and httpx.codes.is_success(self.status)
 
 
-class Deliveries:
+class DeliveryLog:
     """Every attempt made so far; any thread may read."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._attempts: list[Delivery] = []
+        self._attempts: list[DeliveryAttempt] = []
 
-    def add(self, delivery: Delivery) -> None:
-        """Note an attempt."""
+    def add(self, attempt: DeliveryAttempt) -> None:
+        """Add an attempt."""
         with self._lock:
-            self._attempts.append(delivery)
+            self._attempts.append(attempt)
 
-    def attempts(self, task_id: str | None = None) -> list[Delivery]:
-        """The attempts, oldest first, for one task or for all."""
+    def attempts(self, task_id: str | None = None) -> list[DeliveryAttempt]:
+        """Return the attempts, oldest first, for one task or for all."""
         with self._lock:
             return [attempt for attempt in self._attempts if task_id in {None, attempt.task_id}]
 
 
-class Webhooks:
-    """Sends them."""
+class WebhookSender:
+    """Sends webhooks, in the background."""
 
     def __init__(
         self,
         accounts: Accounts,
-        outbound: Outbound,
-        background: Background,
-        deliveries: Deliveries,
+        outbound: OutboundClient,
+        background: BackgroundTasks,
+        deliveries: DeliveryLog,
         *,
+        now: Callable[[], float],
         delays: Sequence[float] = DELAYS,
     ) -> None:
         self._accounts, self._outbound, self._background = accounts, outbound, background
-        self._deliveries, self._delays = deliveries, delays
+        self._deliveries, self._now, self._delays = deliveries, now, delays
 
-    def announce(self, task: Task) -> None:
+    def send(self, task: StoredTask) -> None:
         """Send the webhook of a task that has reached a final status, if its key wants one."""
         key = self._accounts.key(task.key_id) if task.key_id is not None else None
         if key is not None and key.webhook_url is not None:
             self._background.start(self._deliver(key, key.webhook_url, task))
 
-    async def _deliver(self, key: ApiKey, url: str, task: Task) -> None:
+    async def _deliver(self, key: ApiKey, url: str, task: StoredTask) -> None:
         event = f"transcription.{task.status}"
         body = _body(event, task)
         for attempt, delay in enumerate((0.0, *self._delays), 1):
             await asyncio.sleep(delay)
-            at = time.time()
+            at = self._now()
             status, error = await self._post(url, body, key.webhook_secret, int(at))
-            delivery = Delivery(task.task_id, url, event, attempt, at, status, error)
+            delivery = DeliveryAttempt(task.task_id, url, event, attempt, at, status, error)
             self._deliveries.add(delivery)
             if delivery.delivered:
                 return
@@ -113,7 +113,7 @@ class Webhooks:
         return response.status_code, None
 
 
-def _body(event: str, task: Task) -> bytes:
+def _body(event: str, task: StoredTask) -> bytes:
     document = {
         "event": event,
         "task_id": task.task_id,

@@ -6,7 +6,7 @@ and hands over its path:
     class Shouting:
         def recognise(self, audio: Path, *, language: str | None) -> Recognition:
             with wave.open(str(audio)) as wav: ...
-            return Recognition((Segment(0.0, 2.4, "HELLO", 0.9),), audio_seconds=2.4)
+            return Recognition((Utterance(0.0, 2.4, "HELLO", 0.9),), audio_seconds=2.4)
 
     Sandbox(engine=Shouting())             # called in a worker thread
     Sandbox(engine="my_package:Shouting")  # made (without arguments) and called in the sandbox's worker process
@@ -29,7 +29,7 @@ class RecognitionError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class Utterance:
     """A stretch of speech: seconds from the start of the media, its text, and how sure the engine is (0 to 1)."""
 
     start: float
@@ -40,12 +40,12 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Recognition:
-    """What an engine heard; the transcript is the texts of the segments, joined by spaces unless `text` says it.
+    """What an engine recognised; the transcript is the texts of the utterances, joined by spaces unless `text` says it.
 
     `audio_seconds` is the length of the media, None to have the sandbox measure it.
     """
 
-    segments: tuple[Segment, ...] = ()
+    utterances: tuple[Utterance, ...] = ()
     confidence: float | None = None
     audio_seconds: float | None = None
     text: str | None = None
@@ -53,7 +53,7 @@ class Recognition:
     @property
     def transcript(self) -> str:
         """The whole text."""
-        return " ".join(segment.text for segment in self.segments) if self.text is None else self.text
+        return " ".join(utterance.text for utterance in self.utterances) if self.text is None else self.text
 
 
 @runtime_checkable
@@ -73,49 +73,49 @@ class ScriptedEngine:
 
     Attributes:
         text: the transcript; `{file_name}` in it becomes the file's name.
-        segments: None makes one segment of the text.
+        utterances: None makes one of the whole text.
         seconds: how long a task takes, or a function of the file's name and size.
         fail: a function of the file's name and size; what it returns (unless None) is the task's failure_reason.
-        audio_seconds: the length that the media is said to have, or a function of name and size; None: as the segments.
+        audio_seconds: the length of the media, or a function of its name and size; None: as the utterances.
         confidence: of the whole.
     """
 
     text: str = "This is a scripted transcript of {file_name}."
-    segments: Sequence[Segment] | None = None
+    utterances: Sequence[Utterance] | None = None
     seconds: float | Callable[[str, int], float] = 0.0
     fail: Callable[[str, int], str | None] | None = field(default=None, kw_only=True)
     audio_seconds: float | Callable[[str, int], float] | None = field(default=None, kw_only=True)
     confidence: float | None = field(default=0.94, kw_only=True)
 
     def delay(self, file_name: str, size: int) -> float:
-        """Seconds that the task of this file takes."""
+        """Return the seconds that the task of this file takes."""
         return self.seconds(file_name, size) if callable(self.seconds) else self.seconds
 
     def length(self, file_name: str, size: int) -> float:
-        """Seconds of audio that this file is said to hold."""
+        """Return the seconds of audio that this file is said to hold."""
         if callable(self.audio_seconds):
             return self.audio_seconds(file_name, size)
         if self.audio_seconds is not None:
             return self.audio_seconds
-        return max((segment.end for segment in self.segments or ()), default=2.4)
+        return max((utterance.end for utterance in self.utterances or ()), default=2.4)
 
     def answer(self, file_name: str, size: int) -> Recognition:
-        """The transcript of this file; RecognitionError if it is to fail."""
+        """Return the transcript of this file; RecognitionError if it is to fail."""
         reason = self.fail(file_name, size) if self.fail is not None else None
         if reason is not None:
             raise RecognitionError(reason)
         text, length = self.text.replace("{file_name}", file_name), self.length(file_name, size)
-        if self.segments is None:
-            segments: tuple[Segment, ...] = (Segment(0.0, length, text, self.confidence),)
-            return Recognition(segments, self.confidence, length)
-        return Recognition(tuple(self.segments), self.confidence, length)
+        if self.utterances is None:
+            utterances: tuple[Utterance, ...] = (Utterance(0.0, length, text, self.confidence),)
+            return Recognition(utterances, self.confidence, length)
+        return Recognition(tuple(self.utterances), self.confidence, length)
 
 
-POCKETSPHINX = "polyglot_async.sandbox._sphinx:PocketsphinxEngine"
+POCKETSPHINX = "polyglot_async.sandbox.engines._pocketsphinx:PocketsphinxEngine"
 
 
 def choose_engine(engine: str | Engine | ScriptedEngine) -> str | Engine | ScriptedEngine:
-    """An engine, or the "module:Class" of one for the worker process; ValueError if it is neither."""
+    """Return an engine, or the "module:Class" of one for the worker process; ValueError if it is neither."""
     if engine == "pocketsphinx":
         return POCKETSPHINX
     if engine == "scripted":
@@ -128,10 +128,10 @@ def choose_engine(engine: str | Engine | ScriptedEngine) -> str | Engine | Scrip
 
 
 def to_json(recognition: Recognition) -> dict[str, Any]:
-    """As the worker process writes it."""
-    segments = [[part.start, part.end, part.text, part.confidence] for part in recognition.segments]
+    """Return a recognition as the worker process writes it."""
+    utterances = [[part.start, part.end, part.text, part.confidence] for part in recognition.utterances]
     return {
-        "segments": segments,
+        "utterances": utterances,
         "confidence": recognition.confidence,
         "audio_seconds": recognition.audio_seconds,
         "text": recognition.text,
@@ -139,5 +139,5 @@ def to_json(recognition: Recognition) -> dict[str, Any]:
 
 
 def from_json(document: dict[str, Any]) -> Recognition:
-    """What `to_json` wrote."""
-    return Recognition(**{**document, "segments": tuple(Segment(*part) for part in document["segments"])})
+    """Parse what `to_json` wrote."""
+    return Recognition(**{**document, "utterances": tuple(Utterance(*part) for part in document["utterances"])})

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 
-from ._calls_read import ReadCalls
-from ._calls_start import StartCalls
-
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from ._services import Services
+    from ._read_calls import ReadCalls
+    from ._start_calls import StartCalls
 
 BASE = "/api/v1"
 
 
-def api_routes(services: Services) -> list[Route]:
-    """The ten calls of the contract; the names are those of the ledger and of the faults."""
-    start, read = StartCalls(services), ReadCalls(services)
+def api_routes(start: StartCalls, read: ReadCalls) -> list[Route]:
+    """Return the ten calls of the contract; the names are those of the ledger and of the faults."""
     tasks = f"{BASE}/transcriptions"
     return [
         Route(f"{tasks}/upload", start.upload, methods=["POST"], name="upload"),
@@ -35,13 +33,14 @@ def api_routes(services: Services) -> list[Route]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
 class App:
-    """Sends `/_sandbox/...` to the control pages and everything else through the gate."""
+    """Sends `/_sandbox/...` to the control pages and everything else through the middleware."""
 
-    def __init__(self, gate: ASGIApp, control: ASGIApp) -> None:
-        self._gate, self._control = gate, control
+    api: ASGIApp
+    control: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        app = self._control if scope["path"].startswith("/_sandbox/") else self._gate
+        app = self.control if scope["path"].startswith("/_sandbox/") else self.api
         await app(scope, receive, send)

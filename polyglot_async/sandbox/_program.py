@@ -9,9 +9,9 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ._faults import KINDS, Fault
-from ._plans import PLANS
 from ._sandbox import Sandbox
+from .faults._fault import Fault, describe_faults
+from .server._limits import PLANS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -75,7 +75,12 @@ def _fault(text: str) -> Fault:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="polyglot sandbox", description="A local Polyglot Voice to develop against.")
+    parser = argparse.ArgumentParser(
+        prog="polyglot sandbox",
+        description="A local Polyglot Voice to develop against.",
+        epilog=describe_faults(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000, help="0 takes a free one (default 8000)")
     parser.add_argument("--folder", type=Path, help="keeps the state over restarts (default: a temporary folder)")
@@ -87,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         type=_fault,
         metavar="'KIND NAME=VALUE ...'",
-        help=f"something that goes wrong, e.g. 'status call=upload status=503 times=2'; kinds: {', '.join(KINDS)}",
+        help="something that goes wrong, e.g. 'status call=upload status=503 times=2'; may be repeated; see below",
     )
     parser.add_argument("--webhook-url", help="of the key that is printed")
     parser.add_argument("--source-bytes-per-second", type=float, help="caps each connection that reads a source")

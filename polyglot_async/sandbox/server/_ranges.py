@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response, StreamingResponse
 
-from ._answers import error
+from ._responses import error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -24,7 +24,10 @@ PIECE = 512 * 1024
 """Bytes read at once, in a thread."""
 _SLICES_PER_SECOND = 20
 _SINGLE = re.compile(r"\s*(\d*)\s*-\s*(\d*)\s*", re.ASCII)
-_MAX_DIGITS = 19
+_MAX_DIGITS = 20
+"""Beyond them a number is larger than any file."""
+_OTHER_BYTES = bytes(reversed(range(256)))
+_TRANSCODED_HEAD = b"transcoded by the sandbox\n"
 
 
 class UnsatisfiableError(Exception):
@@ -32,7 +35,7 @@ class UnsatisfiableError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class ServedRange:
     """Bytes from `start` up to, not including, `end`."""
 
     start: int
@@ -44,8 +47,8 @@ class Span:
         return self.end - self.start
 
 
-def parse_range(header: str | None, size: int) -> Span | None:
-    """The span that a Range header asks for, None if it is to be ignored; UnsatisfiableError for a 416.
+def parse_range(header: str | None, size: int) -> ServedRange | None:
+    """Return the range that a Range header asks for, None if it is to be ignored; UnsatisfiableError for a 416.
 
     Another unit than bytes, several ranges at once, an empty list of ranges, and a range that begins an empty file
     are ignored, which RFC 9110 section 14.2 allows; what is no range at all is refused, which it allows too. nginx does
@@ -55,22 +58,26 @@ def parse_range(header: str | None, size: int) -> Span | None:
     if unit.lower() != "bytes" or not specifier or "," in specifier:
         return None
     match = _SINGLE.fullmatch(specifier)
-    if match is None or not any(match.groups()) or max(map(len, match.groups())) > _MAX_DIGITS:
+    if match is None or not any(match.groups()):
         raise UnsatisfiableError
     first, last = match.groups()
     if first:
-        span = Span(int(first), min(int(last) + 1, size) if last else size)
+        served = ServedRange(_number(first), min(_number(last) + 1, size) if last else size)
     else:
-        span = Span(max(0, size - int(last)), size)
-    if span.start == size == 0:
+        served = ServedRange(max(0, size - _number(last)), size)
+    if served.start == size == 0:
         return None
-    if span.start >= size or (first and last and int(last) < int(first)):
+    if served.start >= size or (first and last and _number(last) < _number(first)):
         raise UnsatisfiableError
-    return span
+    return served
+
+
+def _number(digits: str) -> int:
+    return int(digits.lstrip("0")[:_MAX_DIGITS] or "0")
 
 
 @dataclass(frozen=True, slots=True)
-class Media:
+class ServedFile:
     """A file to be served and what is said about it."""
 
     path: Path
@@ -79,24 +86,26 @@ class Media:
     disposition: str | None = None
 
 
-def serve_media(media: Media, method: str, headers: Mapping[str, str], *, rate: float | None = None) -> Response:
-    """The answer to a GET or HEAD of a file; `rate` caps the bytes per second of this connection.
+def serve_file(
+    served_file: ServedFile, method: str, headers: Mapping[str, str], *, rate: float | None = None
+) -> Response:
+    """Return the answer to a GET or HEAD of a file; `rate` caps the bytes per second of this connection.
 
     FileNotFoundError if the file is not there.
     """
-    file = _OpenFile(media.path)
+    file = _OpenFile(served_file.path)
     size, modified = file.size, file.modified
     try:
         answer_headers = {
             "Accept-Ranges": "bytes",
-            "Content-Type": media.content_type,
-            "ETag": media.etag,
+            "Content-Type": served_file.content_type,
+            "ETag": served_file.etag,
             "Last-Modified": modified,
         }
-        if media.disposition:
-            answer_headers["Content-Disposition"] = media.disposition
-        wanted = headers.get("range") if _unchanged(headers.get("if-range"), media.etag, modified) else None
-        span = parse_range(wanted, size)
+        if served_file.disposition:
+            answer_headers["Content-Disposition"] = served_file.disposition
+        wanted = headers.get("range") if _unchanged(headers.get("if-range"), served_file.etag, modified) else None
+        served = parse_range(wanted, size)
     except UnsatisfiableError:
         file.close()
         refusal = error(416, "The range cannot be satisfied.")
@@ -105,15 +114,28 @@ def serve_media(media: Media, method: str, headers: Mapping[str, str], *, rate: 
     except BaseException:
         file.close()
         raise
-    status = 200 if span is None else 206
-    if span is not None:
-        answer_headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{size}"
-    span = span or Span(0, size)
-    answer_headers["Content-Length"] = str(span.length)
+    status = 200 if served is None else 206
+    if served is not None:
+        answer_headers["Content-Range"] = f"bytes {served.start}-{served.end - 1}/{size}"
+    served = served or ServedRange(0, size)
+    answer_headers["Content-Length"] = str(served.length)
     if method == "HEAD":
         file.close()
         return Response(status_code=status, headers=answer_headers)
-    return FileAnswer(file, span, status, answer_headers, rate)
+    return FileResponse(file, served, status, answer_headers, rate)
+
+
+def transcoded(path: Path) -> Path:
+    """Return a file beside `path` whose every byte and whose size differ from it, as a transcoding service's do."""
+    target = path.with_name(f"{path.name}.transcoded")
+    if not target.exists():
+        beside = path.with_name(f"{path.name}.{threading.get_ident()}.part")
+        with path.open("rb") as source, beside.open("wb") as output:
+            output.write(_TRANSCODED_HEAD)
+            while piece := source.read(PIECE):
+                output.write(piece.translate(_OTHER_BYTES))
+        beside.replace(target)
+    return target
 
 
 def _unchanged(if_range: str | None, etag: str, modified: str) -> bool:
@@ -142,13 +164,13 @@ class _OpenFile:
             self._file.close()
 
 
-class FileAnswer(StreamingResponse):
-    """Streams a span of an open file and closes it whatever happens."""
+class FileResponse(StreamingResponse):
+    """Streams a range of an open file and closes it whatever happens."""
 
     def __init__(
-        self, file: _OpenFile, span: Span, status: int, headers: Mapping[str, str], rate: float | None = None
+        self, file: _OpenFile, served: ServedRange, status: int, headers: Mapping[str, str], rate: float | None = None
     ) -> None:
-        super().__init__(_pieces(file, span, rate), status, headers)
+        super().__init__(_pieces(file, served, rate), status, headers)
         self._file = file
         self.then: Callable[[], None] | None = None
         """Called when the answer is over, however it went."""
@@ -163,15 +185,15 @@ class FileAnswer(StreamingResponse):
                 self.then()
 
 
-async def _pieces(file: _OpenFile, span: Span, rate: float | None) -> AsyncIterator[bytes]:
-    at, clock = span.start, asyncio.get_running_loop()
+async def _pieces(file: _OpenFile, served: ServedRange, rate: float | None) -> AsyncIterator[bytes]:
+    at, clock = served.start, asyncio.get_running_loop()
     started = clock.time()
     piece = PIECE if rate is None else max(1, min(PIECE, int(rate / _SLICES_PER_SECOND)))
-    while at < span.end:
-        data = await asyncio.to_thread(file.read_at, at, min(piece, span.end - at))
+    while at < served.end:
+        data = await asyncio.to_thread(file.read_at, at, min(piece, served.end - at))
         if not data:
             return  # the file shrank: a short answer tells the client
         at += len(data)
         yield data
         if rate is not None:
-            await asyncio.sleep(max(0.0, started + (at - span.start) / rate - clock.time()))
+            await asyncio.sleep(max(0.0, started + (at - served.start) / rate - clock.time()))

@@ -19,7 +19,7 @@ from urllib.parse import unquote
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from ._answers import ApiError, invalid
+from ._responses import ApiError, invalid
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pocketsphinx import Decoder, Endpointer
 
-from ._engines import Recognition, RecognitionError, Segment
+from ._engine import Recognition, RecognitionError, Utterance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,11 +30,11 @@ class PocketsphinxEngine:
             raise RecognitionError(f"The sandbox's recogniser knows US English only, not {language!r}.")
         with wave.open(str(audio), "rb") as wav:
             seconds = wav.getnframes() / wav.getframerate()
-            decoded = [self._decode(start, end, pcm) for start, end, pcm in _utterances(wav)]
-        segments = tuple(segment for segment in decoded if segment is not None)
-        return Recognition(segments, _mean([part.confidence or 0.0 for part in segments]), seconds)
+            decoded = [self._decode(start, end, pcm) for start, end, pcm in stretches(wav)]
+        utterances = tuple(utterance for utterance in decoded if utterance is not None)
+        return Recognition(utterances, _mean([part.confidence or 0.0 for part in utterances]), seconds)
 
-    def _decode(self, start: float, end: float, pcm: bytes) -> Segment | None:
+    def _decode(self, start: float, end: float, pcm: bytes) -> Utterance | None:
         self._decoder.start_utt()
         self._decoder.process_raw(pcm, full_utt=True)
         self._decoder.end_utt()
@@ -43,7 +43,7 @@ class PocketsphinxEngine:
             return None
         posteriors = [min(1.0, word.prob) for word in self._decoder.seg() if _is_word(word.word)]
         confidence = _mean(posteriors)
-        return Segment(round(start, 2), round(end, 2), hypothesis.hypstr, confidence)
+        return Utterance(round(start, 2), round(end, 2), hypothesis.hypstr, confidence)
 
 
 def _is_word(token: str) -> bool:
@@ -54,8 +54,8 @@ def _mean(values: list[float]) -> float | None:
     return round(sum(values) / len(values), 3) if values else None
 
 
-def _utterances(wav: wave.Wave_read) -> Iterator[tuple[float, float, bytes]]:
-    """Stretches of speech: start and end in seconds, and their PCM."""
+def stretches(wav: wave.Wave_read, *, longest: float = LONGEST_UTTERANCE) -> Iterator[tuple[float, float, bytes]]:
+    """Yield the stretches of speech, none of many more seconds than `longest`: start, end, PCM; times in seconds."""
     endpointer: Any = Endpointer(sample_rate=wav.getframerate())
     speech, start = bytearray(), 0.0
 
@@ -72,10 +72,10 @@ def _utterances(wav: wave.Wave_read) -> Iterator[tuple[float, float, bytes]]:
         if not endpointer.in_speech:
             yield start, endpointer.speech_end, bytes(speech)
             speech.clear()
-        elif length() >= LONGEST_UTTERANCE:
+        elif length() >= longest:
             yield start, start + length(), bytes(speech)
             start += length()
             speech.clear()
     if speech:
-        # Audio that ends on a whole frame in the middle of speech never told the endpointer so.
+        # Audio that ends on a whole frame in the middle of speech never made the endpointer end it.
         yield start, start + length(), bytes(speech)

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ._answers import ApiError
-from ._background import in_daemon_thread
-from ._engines import Recognition, RecognitionError, ScriptedEngine, from_json
-from ._tasks import ACTIVE
+from .._background import in_daemon_thread
+from .._outbound import MediaUrlError
+from .._storage import ACTIVE
+from ._engine import Recognition, RecognitionError, ScriptedEngine, from_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._background import Background
-    from ._engines import Engine
-    from ._outbound import Outbound
-    from ._plans import Plan
-    from ._tasks import Task, TaskStore
-    from ._workers import Workers
+    from .._background import BackgroundTasks
+    from .._outbound import OutboundClient
+    from .._storage import StoredTask, TaskStore
+    from ..server._limits import Plan
+    from ._engine import Engine
+    from ._workers import WorkerPool
 
 
-class Runner:
+class TaskRunner:
     """Runs the tasks on the server's loop; recognition itself happens elsewhere."""
 
     def __init__(
@@ -34,17 +33,18 @@ class Runner:
         media: Path,
         engine: str | Engine | ScriptedEngine,
         plan: Plan,
-        workers: Workers,
-        outbound: Outbound,
-        background: Background,
-        announce: Callable[[Task], None],
+        workers: WorkerPool,
+        outbound: OutboundClient,
+        background: BackgroundTasks,
+        on_final: Callable[[StoredTask], None],
+        now: Callable[[], float],
     ) -> None:
         self._store, self._media, self._engine, self._plan = store, media, engine, plan
         self._workers, self._outbound, self._background = workers, outbound, background
-        self._announce = announce
+        self._on_final, self._now = on_final, now
         self._running: dict[str, asyncio.Task[None]] = {}
 
-    def start(self, task: Task) -> None:
+    def start(self, task: StoredTask) -> None:
         """Save a new task and run it."""
         self._store.save(task)
         running = self._background.start(self._run(task))
@@ -57,8 +57,8 @@ class Runner:
             task.status = "queued"
             self.start(task)
 
-    def cancel(self, task_id: str) -> Task | None:
-        """Cancel a task (as the user does on the site); None if there is none that can be cancelled."""
+    def cancel(self, task_id: str) -> StoredTask | None:
+        """Cancel a task (as the user does on the site) and return it; None if there is none that can be cancelled."""
         task = self._store.get(task_id)
         if task is None or task.status not in ACTIVE:
             return None
@@ -68,14 +68,14 @@ class Runner:
         return task
 
     async def audio_seconds(self, path: Path, name: str, size: int) -> float | None:
-        """How long a file is, as far as can be told before it is decoded."""
+        """Return the seconds of audio in a file, as far as is known before it is decoded."""
         if isinstance(self._engine, ScriptedEngine):
             return self._engine.length(name, size)
         from ._media import duration  # noqa: PLC0415  (PyAV is heavy, and not needed by every engine)
 
         return await asyncio.to_thread(duration, path)
 
-    async def _run(self, task: Task) -> None:
+    async def _run(self, task: StoredTask) -> None:
         try:
             if task.media is None:
                 await self._fetch(task)
@@ -89,19 +89,19 @@ class Runner:
         else:
             self._complete(task, recognition)
 
-    async def _fetch(self, task: Task) -> None:
+    async def _fetch(self, task: StoredTask) -> None:
         target = self._media / task.task_id
         try:
             task.media_size, task.media_sha256 = await self._outbound.fetch(
                 task.source_url or "", target, max_bytes=self._plan.max_upload_bytes
             )
-        except ApiError as problem:
+        except MediaUrlError as problem:
             target.unlink(missing_ok=True)
-            raise RecognitionError(str(problem.detail)) from problem
+            raise RecognitionError(str(problem)) from problem
         task.media = task.task_id
         self._store.save(task)
 
-    async def _recognise(self, task: Task) -> Recognition:
+    async def _recognise(self, task: StoredTask) -> Recognition:
         if isinstance(self._engine, ScriptedEngine):
             self._processing(task)
             await asyncio.sleep(self._engine.delay(task.file_name, task.media_size))
@@ -118,7 +118,7 @@ class Runner:
             return from_json(answer)
         return await self._recognise_in_thread(self._engine, path, task)
 
-    async def _recognise_in_thread(self, engine: Engine, path: Path, task: Task) -> Recognition:
+    async def _recognise_in_thread(self, engine: Engine, path: Path, task: StoredTask) -> Recognition:
         with tempfile.TemporaryDirectory(dir=self._media, ignore_cleanup_errors=True) as folder:
             speech = Path(folder, "speech.wav")
             seconds = await self._workers.do(
@@ -128,27 +128,29 @@ class Runner:
                 target=str(speech),
                 max_seconds=self._plan.max_audio_seconds,
             )
-            heard = await in_daemon_thread(lambda: engine.recognise(speech, language=task.input_language))
-        return Recognition(heard.segments, heard.confidence, heard.audio_seconds or seconds, heard.text)
+            recognised = await in_daemon_thread(lambda: engine.recognise(speech, language=task.input_language))
+        return Recognition(
+            recognised.utterances, recognised.confidence, recognised.audio_seconds or seconds, recognised.text
+        )
 
-    def _processing(self, task: Task) -> None:
-        task.status, task.updated_at = "processing", time.time()
+    def _processing(self, task: StoredTask) -> None:
+        task.status, task.updated_at = "processing", self._now()
         self._store.save(task)
 
-    def _complete(self, task: Task, heard: Recognition) -> None:
-        task.transcript = heard.transcript
+    def _complete(self, task: StoredTask, recognised: Recognition) -> None:
+        task.transcript = recognised.transcript
         if task.output_language not in {None, task.input_language}:
             # The sandbox cannot translate; the mark says so plainly.
-            task.translation = f"[{task.output_language}] {heard.transcript}"
+            task.translation = f"[{task.output_language}] {recognised.transcript}"
         task.segments = [
             {"start": part.start, "end": part.end, "text": part.text}
             | ({} if part.confidence is None else {"confidence": part.confidence})
-            for part in heard.segments
+            for part in recognised.utterances
         ]
-        task.confidence, task.audio_seconds = heard.confidence, heard.audio_seconds
+        task.confidence, task.audio_seconds = recognised.confidence, recognised.audio_seconds
         self._finish(task, "completed")
 
-    def _finish(self, task: Task, status: str) -> None:
-        task.status, task.updated_at = status, time.time()
+    def _finish(self, task: StoredTask, status: str) -> None:
+        task.status, task.updated_at = status, self._now()
         self._store.save(task)
-        self._announce(task)
+        self._on_final(task)

@@ -9,8 +9,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ._answers import ApiError, error
-from ._faults import Fault
+from ..faults._fault import Fault
+from ._responses import ApiError, error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
-    from ._faults import Faults
-    from ._ledger import Ledger
-    from ._runner import Runner
-    from ._webhooks import Deliveries
+    from .._ledger import Ledger
+    from ..engines._task_runner import TaskRunner
+    from ..faults._fault import Faults
+    from ..webhooks._deliveries import DeliveryLog
 
 
-class Control:
+class ControlPages:
     """An ASGI application; it asks for no credential and enters nothing into the ledger."""
 
     def __init__(
@@ -32,8 +32,8 @@ class Control:
         *,
         ledger: Ledger,
         faults: Faults,
-        deliveries: Deliveries,
-        runner: Runner,
+        deliveries: DeliveryLog,
+        runner: TaskRunner,
         state: Callable[[], dict[str, Any]],
     ) -> None:
         self._ledger, self._faults, self._deliveries = ledger, faults, deliveries
@@ -41,6 +41,7 @@ class Control:
         self._routes = [
             Route("/_sandbox/ledger", self._get_ledger, methods=["GET"]),
             Route("/_sandbox/ledger", self._clear_ledger, methods=["DELETE"]),
+            Route("/_sandbox/starts", self._get_starts, methods=["GET"]),
             Route("/_sandbox/faults", self._get_faults, methods=["GET"]),
             Route("/_sandbox/faults", self._add_fault, methods=["POST"]),
             Route("/_sandbox/faults", self._clear_faults, methods=["DELETE"]),
@@ -65,16 +66,21 @@ class Control:
         await error(404, "Not found.")(scope, receive, send)
 
     async def _get_ledger(self, request: Request) -> Response:
-        asked = request.query_params
-        status = asked.get("status", "")
+        query = request.query_params
+        status = query.get("status", "")
         entries = self._ledger.entries(
-            asked.get("call"), asked.get("method"), int(status) if status.isdecimal() else None, asked.get("path")
+            query.get("call"), query.get("method"), int(status) if status.isdecimal() else None, query.get("path")
         )
         return JSONResponse([asdict(entry) for entry in entries])
 
     async def _clear_ledger(self, request: Request) -> Response:  # noqa: ARG002
         self._ledger.clear()
         return Response(status_code=204)
+
+    async def _get_starts(self, request: Request) -> Response:  # noqa: ARG002
+        """How often work was started for each medium, and how many bodies of uploads arrived whole."""
+        starts = self._ledger.starts()
+        return JSONResponse({"starts": starts, "total": sum(starts.values()), "bodies": self._ledger.bodies("upload")})
 
     async def _get_faults(self, request: Request) -> Response:  # noqa: ARG002
         return JSONResponse([asdict(fault) for fault in self._faults.pending()])

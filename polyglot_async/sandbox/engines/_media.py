@@ -10,7 +10,7 @@ import av.error
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 
-from ._engines import RecognitionError
+from ._engine import RecognitionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ FORMATS = {
 
 
 def duration(source: Path) -> float | None:
-    """Seconds of media according to its container; None if it does not say or is no media."""
+    """Return the seconds of media according to its container; None if it does not say or is no media."""
     try:
         with av.open(str(source)) as container:
             return container.duration / av.time_base if container.duration else None
@@ -44,7 +44,7 @@ def duration(source: Path) -> float | None:
 
 
 def decode_speech(source: Path, target: Path, *, max_seconds: float | None = None) -> float:
-    """Write the first audio stream of `source` to `target`, 16 kHz mono 16-bit WAV; its length in seconds.
+    """Write the first audio stream of `source` to `target`, 16 kHz mono 16-bit WAV; return its length in seconds.
 
     Raises:
         RecognitionError: it is no media, holds no audio, or is longer than `max_seconds`.

@@ -1,0 +1,1 @@
+"""Webhooks: signed, sent, sent again until somebody takes them."""
