@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..._cli import _screen
-from .._bars import Bars
-from .._files import check_folder, free_path, make_folder
+from .._formatting import timed_lines, to_json
 from .._group import command as polyglot_command
-from .._local import local
+from .._output import print_json, print_line
+from .._output_files import check_folder, make_folder, unused_path
+from .._progress import ProgressBars
+from .._settings import with_local_server
 from .._sources import check_file
-from .._values import as_json, timed_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,16 +26,19 @@ if TYPE_CHECKING:
     from .._settings import Settings
 
 _RECORDING = "austen-0890.wav"
-_WORDS = "unless to be rather cold hearted and rather selfish is to be ill disposed"
+_SPOKEN_WORDS = "unless to be rather cold hearted and rather selfish is to be ill disposed"
 
 
-@polyglot_command("demo", example="polyglot demo my-recording.m4a")
+@polyglot_command("demo", examples="polyglot demo\npolyglot demo my-recording.m4a")
 @click.argument("file", metavar="[FILE]", type=click.Path(path_type=Path), required=False)
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where the subtitles go; default: here.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder for the subtitles (default: the current one)."
+)
 def command(settings: Settings, *, file: Path | None, out: Path | None) -> None:
-    """Transcribe a recording with no key and no network.
+    """Transcribe a recording with a local server: no key, no network.
 
-    A local server stands in for the service. It hears with a small recogniser that knows US English only.
+    Without FILE, a recording that comes with the package is used. The local server's speech recogniser is small and
+    knows US English only; the service's is better.
     """
     folder = out or Path()
     if file is not None:
@@ -43,15 +46,14 @@ def command(settings: Settings, *, file: Path | None, out: Path | None) -> None:
     if out is not None:
         make_folder(out)
     check_folder(folder)
-    with _recording(file) as recording, local(settings) as pointed:
-        transcript = pointed.call(lambda client: _transcribed(client, recording, verbose=settings.verbose))
-    content = transcript.render("srt").encode()
-    # Our own file of an earlier run holds the same bytes; another's is left alone.
-    subtitles = transcript.save(free_path(folder / f"{recording.stem}.srt", content))
+    with _recording(file) as recording, with_local_server(settings) as local_settings:
+        transcript = local_settings.call(lambda client: _transcribe(client, recording, verbose=settings.verbose))
+    # The same subtitles of an earlier demo are kept; a file with other content gets a neighbour.
+    subtitles = transcript.save(unused_path(folder / f"{recording.stem}.srt", transcript.render("srt").encode()))
     if settings.json:
-        _screen.document({**as_json(transcript), "files": [str(subtitles)]})
+        print_json({**to_json(transcript), "files": [str(subtitles)]})
     else:
-        _tell(transcript, subtitles, recording, bundled=file is None)
+        _print_transcript(transcript, subtitles, recording, bundled=file is None)
 
 
 @contextlib.contextmanager
@@ -59,28 +61,28 @@ def _recording(file: Path | None) -> Iterator[Path]:
     if file is not None:
         yield file
         return
-    # As a file, for the package may be inside a zip.
+    # The package may be inside a zip, so the recording may have to be extracted.
     with resources.as_file(resources.files("polyglot_async._cli") / "data" / _RECORDING) as path:
         yield path
 
 
-async def _transcribed(client: AsyncPolyglot, recording: Path, *, verbose: bool) -> Transcript:
+async def _transcribe(client: AsyncPolyglot, recording: Path, *, verbose: bool) -> Transcript:
     calls = client.transcriptions
-    with Bars(wanted=not verbose) as bars:
-        row = bars.row(recording.name, "sending")
-        task = await calls.upload(recording, input_language="en", on_progress=row.moved)
-        row.waits("listening")
+    with ProgressBars(enabled=not verbose) as bars:
+        row = bars.add(recording.name, "uploading")
+        task = await calls.upload(recording, input_language="en", on_progress=row.update)
+        row.wait_for("transcribing")
         return await calls.result(await calls.wait(task))
 
 
-def _tell(transcript: Transcript, subtitles: Path, recording: Path, *, bundled: bool) -> None:
-    _screen.line(f"{recording.name}, sent to a local server and heard there:\n")
+def _print_transcript(transcript: Transcript, subtitles: Path, recording: Path, *, bundled: bool) -> None:
+    print_line(f"{recording.name}, transcribed by a local server:\n")
     for text in timed_lines(transcript):
-        _screen.line(f"  {text or '(no speech was recognised)'}")
-    _screen.line()
+        print_line(f"  {text or '(no speech was recognised)'}")
+    print_line()
     if bundled:
-        _screen.line(f'The reader says: "{_WORDS}".')
-    _screen.line("The local recogniser is small and knows US English only: some words are wrong.")
-    _screen.line(f"Subtitles: {subtitles}")
-    shown = "FILE" if bundled else shlex.quote(str(recording))
-    _screen.line(f"With the real service: POLYGLOT_API_KEY=sk_... polyglot transcribe {shown}")
+        print_line(f'The speaker says: "{_SPOKEN_WORDS}".')
+    print_line("The local recogniser is small and knows US English only: some words are wrong.")
+    print_line(f"Subtitles: {subtitles}")
+    argument = "FILE" if bundled else shlex.quote(str(recording))
+    print_line(f"With the real service: POLYGLOT_API_KEY=sk_... polyglot transcribe {argument}")

@@ -6,21 +6,24 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..._cli import _screen
+from .._formatting import task_fields, to_json
 from .._group import command as polyglot_command
-from .._group import one_word
-from .._values import as_json, task_facts
+from .._group import parse_task_id
+from .._output import print_fields, print_json
 
 if TYPE_CHECKING:
     from .._settings import Settings
 
 
-@polyglot_command("get", example="polyglot get 9b9c1b9a-0000-0000-0000-000000000000")
-@click.argument("task_id", metavar="ID", type=one_word)
+@polyglot_command("get", examples="polyglot get 9b9c1b9a-0000-0000-0000-000000000000")
+@click.argument("task_id", metavar="ID", type=parse_task_id)
 def command(settings: Settings, *, task_id: str) -> None:
-    """Show one task as it stands."""
+    """Show one task.
+
+    `polyglot list` shows the ids. In a pipe, each field is a line: name, tab, value.
+    """
     task = settings.call(lambda client: client.transcriptions.get(task_id))
     if settings.json:
-        _screen.document(as_json(task))
+        print_json(to_json(task))
     else:
-        _screen.facts(task_facts(task))
+        print_fields(task_fields(task))

@@ -3,67 +3,70 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
 
-from ..._cli import _screen
 from ..._state.journal import Entry, State, read_journal
+from ..._uploads.sources import bare_url
 from .._group import command as polyglot_command
+from .._output import print_json, print_line, print_note, print_table, stdout_is_terminal
 
 if TYPE_CHECKING:
     from .._settings import Settings
 
-_COLUMNS = ("state", "task", "tries", "what")
+_COLUMNS = ("state", "task", "attempts", "name")
 
 
-@polyglot_command("journal", example="polyglot journal archive.db --state failed")
+@polyglot_command("journal", examples="polyglot journal archive.db\npolyglot journal archive.db --state failed")
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 @click.option(
     "--state",
     "states",
     type=click.Choice([state.value for state in State]),
     multiple=True,
-    help="Only these items; may be repeated.",
+    help="Only items in this state; may be repeated.",
 )
 def command(settings: Settings, *, file: Path, states: tuple[str, ...]) -> None:
-    """Show what the journal of a batch knows, also while it is written.
+    """Show what a journal knows of a batch.
 
-    In a pipe: one item a line, tab-separated: name, state, task id, tries, error; the counts go to stderr. With --json
-    one document. The requests are those of runs that have ended.
+    FILE is what was given as --journal to `polyglot transcribe`; it may be in use. The request count does not include
+    a run that is still going on.
+
+    In a pipe, each item is a line, tab-separated: name, state, task id, attempts, error; the counts go to stderr. With
+    --json, everything is one JSON document.
     """
     entries, usage = read_journal(file)
     numbers = Counter(entry.state for entry in entries)
     counts = {state.value: numbers[state] for state in State}
-    today = usage.at(datetime.now(UTC)).day_requests
+    today = usage.at(settings.runtime.utc_now()).day_requests
     shown = [entry for entry in entries if not states or entry.state.value in states]
     if settings.json:
-        _screen.document({"counts": counts, "requests_today": today, "items": [_as_json(entry) for entry in shown]})
+        print_json({"counts": counts, "requests_today": today, "items": [_to_json(entry) for entry in shown]})
         return
-    words = "; ".join(f"{number} {state}" for state, number in counts.items() if number) or "no items"
-    words += f"; {today} requests today"
-    if not _screen.is_terminal_out():
-        _screen.note(words)
-        _screen.table((), (_row(entry) for entry in shown))
+    summary = "; ".join(f"{number} {state}" for state, number in counts.items() if number) or "no items"
+    summary += f"; {today} requests today"
+    if not stdout_is_terminal():
+        print_note(summary)
+        print_table((), (_row(entry) for entry in shown))
         return
-    _screen.line(words)
+    print_line(summary)
     if shown:
-        _screen.line()
-        _screen.table(_COLUMNS, ((*_row(entry)[1:4], _what(entry)) for entry in shown), wide="what")
+        print_line()
+        print_table(_COLUMNS, ((*_row(entry)[1:4], _name_and_error(entry)) for entry in shown), wrap="name")
 
 
 def _row(entry: Entry) -> tuple[str, ...]:
     return entry.name, entry.state.value, entry.task_id or "", str(entry.attempts), entry.error or ""
 
 
-def _what(entry: Entry) -> str:
+def _name_and_error(entry: Entry) -> str:
     if not entry.error:
         return entry.name
-    return f"{entry.name}: {entry.error.removeprefix(f'task {entry.task_id} ')}"  # the id stands beside it
+    return f"{entry.name}: {entry.error.removeprefix(f'task {entry.task_id} ')}"  # the id has its own column
 
 
-def _as_json(entry: Entry) -> dict[str, Any]:
-    return attrs.asdict(entry)
+def _to_json(entry: Entry) -> dict[str, Any]:
+    return attrs.asdict(entry) | {"name": bare_url(entry.name)}

@@ -1,0 +1,8 @@
+"""`python -m polyglot_async` runs the command line, `polyglot`."""
+
+import sys
+
+from ._cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

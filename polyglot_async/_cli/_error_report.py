@@ -1,0 +1,136 @@
+"""Turn an exception into one line, a hint, an exit code and fields for scripts."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+
+from .._errors import (
+    ApiStatusError,
+    AuthenticationError,
+    ConfigurationError,
+    PolyglotError,
+    SubmissionUncertainError,
+    TaskError,
+    WaitTimeoutError,
+)
+from ._formatting import scrub
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FAILED, USAGE, INTERRUPTED, BROKEN_PIPE, TERMINATED = 1, 2, 130, 141, 143
+
+
+class InputError(click.ClickException):
+    """An argument or option cannot be used; found before any request was sent."""
+
+    exit_code = USAGE
+
+
+class IncompleteError(click.ClickException):
+    """Some sources have no result, and each of them has been reported already.
+
+    Attributes:
+        summary: counts by outcome, for scripts.
+    """
+
+    exit_code = FAILED
+
+    def __init__(self, message: str, summary: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.summary = summary
+
+
+class InterruptedCommandError(Exception):
+    """Ctrl-C or SIGTERM; the message says what was done so far."""
+
+
+@attrs.frozen
+class ErrorReport:
+    """What is shown of an exception.
+
+    Attributes:
+        message: one line.
+        exit_code: see `main`.
+        kind: the exception's class name, for scripts.
+        hint: what to do next, or None.
+        fields: further values for scripts.
+    """
+
+    message: str
+    exit_code: int
+    kind: str
+    hint: str | None = None
+    fields: Mapping[str, Any] = attrs.field(factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that stands under "error"."""
+        return {"type": self.kind, "message": self.message, "hint": self.hint, **self.fields}
+
+
+def describe_error(error: BaseException, *, secret: str | None = None) -> ErrorReport:
+    """Return what to show of an exception; `secret` is a credential that is removed from all of it."""
+    error = _first_of_group(error)
+    message, code = _message_and_code(error)
+    hint = _hint(error)
+    return ErrorReport(
+        message=scrub(message, secret),
+        exit_code=code,
+        kind=type(error).__name__,
+        hint=scrub(hint, secret) if hint else None,
+        fields={name: scrub(value, secret) if isinstance(value, str) else value for name, value in _fields(error)},
+    )
+
+
+def is_expected(error: BaseException) -> bool:
+    """Return whether this is an ordinary failure, and not a bug of ours."""
+    return isinstance(_first_of_group(error), PolyglotError | OSError | ValueError | click.ClickException)
+
+
+def _first_of_group(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup) and error.exceptions:
+        error = error.exceptions[0]
+    return error
+
+
+def _message_and_code(error: BaseException) -> tuple[str, int]:
+    if isinstance(error, click.UsageError):
+        see = f" (see: {error.ctx.command_path} -h)" if error.ctx else ""
+        return error.format_message().rstrip(".") + see, USAGE
+    if isinstance(error, click.ClickException):
+        return error.format_message(), error.exit_code
+    if isinstance(error, OSError) and not isinstance(error, PolyglotError):
+        where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+        return f"{where}{error.strerror or str(error) or type(error).__name__}", FAILED
+    if isinstance(error, ConfigurationError):
+        return str(error), USAGE
+    if is_expected(error):
+        return str(error) or type(error).__name__, FAILED
+    return f"unexpected {type(error).__name__}: {error} (run again with --verbose for the traceback)", FAILED
+
+
+def _hint(error: BaseException) -> str | None:
+    if isinstance(error, SubmissionUncertainError):
+        found = ", ".join(task.task_id for task in error.candidates)
+        return f"it may be {found}: polyglot get ID" if found else "check whether it was started: polyglot list"
+    if isinstance(error, WaitTimeoutError):
+        return f"the task goes on; fetch it later: polyglot result {error.task.task_id}"
+    if isinstance(error, AuthenticationError):
+        return "an sk_ key is valid for 30 days; make a new one in your profile on the site"
+    return None
+
+
+def _fields(error: BaseException) -> list[tuple[str, Any]]:
+    if isinstance(error, ApiStatusError):
+        return [(name, getattr(error, name)) for name in ("status_code", "detail", "request_id", "retry_after")]
+    if isinstance(error, TaskError):
+        return [("task_id", error.task.task_id), ("status", str(error.task.status))]
+    if isinstance(error, IncompleteError):
+        return [("summary", error.summary)]
+    if isinstance(error, SubmissionUncertainError):
+        return [("source_name", error.source_name), ("candidates", [task.task_id for task in error.candidates])]
+    return []
