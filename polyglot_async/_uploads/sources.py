@@ -72,7 +72,7 @@ Content: TypeAlias = (
 MediaSource: TypeAlias = Content | tuple[str, Content]
 
 _URL = re.compile(r"\s*https?://", re.IGNORECASE)
-_ANY_URL = re.compile(r"\s*([a-z][a-z0-9+.-]*:/{1,2})(.*)", re.IGNORECASE | re.DOTALL)
+_ANY_URL = re.compile(r"\s*([a-z][a-z0-9+.-]+:/{1,2})(.*)", re.IGNORECASE | re.DOTALL)
 
 
 @attrs.define
@@ -240,7 +240,7 @@ def _from_path(given: str | os.PathLike[str]) -> Media:
             start = file.read(SNIFFED_BYTES)
             version = FileVersion.of(os.fstat(file.fileno()))
     except FileNotFoundError:
-        also = ", and only http and https URLs can be used with from_url" if "://" in shown else ""
+        also = ", and only http and https URLs can be used with from_url" if _ANY_URL.match(shown) else ""
         raise MediaError(f"{shown}: there is no such file{also}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise MediaError(f"{shown}: cannot be read: {reason_of(error)}") from None

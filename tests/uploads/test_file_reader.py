@@ -44,10 +44,10 @@ async def until(condition):
 
 
 @given(st.lists(st.binary(min_size=1, max_size=9)), st.integers(1, 5))
-async def test_the_chunks_come_out_as_they_went_in(chunks, ready):
+async def test_the_chunks_come_out_as_they_went_in(chunks, queue_size):
     source = Source(chunks)
 
-    async with read_ahead(source, ready=ready) as stream:
+    async with read_ahead(source, queue_size=queue_size) as stream:
         assert chunks == await all_of(stream)
 
     assert len(chunks) + 1 == source.reads
@@ -86,7 +86,7 @@ async def test_reading_happens_in_another_thread():
 async def test_no_more_is_read_ahead_than_was_agreed():
     source = Source(itertools.repeat(b"x"))
 
-    async with read_ahead(source, ready=3) as stream:
+    async with read_ahead(source, queue_size=3) as stream:
         await until(lambda: source.reads == 3)
         await anyio.sleep(0.02)
         assert 3 == source.reads
@@ -160,7 +160,7 @@ async def test_the_callers_error_wins_over_the_readers():
             raise ValueError("mine")
 
 
-async def test_leaving_early_stops_a_reader_that_waits_for_room():
+async def test_leaving_early_stops_a_reader_whose_queue_is_full():
     source = Source(itertools.repeat(b"x"))
 
     async with read_ahead(source) as stream:

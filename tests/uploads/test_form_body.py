@@ -1,22 +1,56 @@
-"""The body of an upload: exact, counted as it leaves, and sent again only from its true beginning."""
+"""The bodies of requests: exact, counted as they leave, and sent again only from their true beginning."""
 
+import contextlib
+import enum
+import hashlib
 import io
+import json
 
 import anyio
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.formparser import parse_form_data
 
 from polyglot_async import MediaError
-from polyglot_async._uploads.form_body import FormBody, report
-from polyglot_async._uploads.sources import media_from
+from polyglot_async._uploads.form_body import FormBody, JsonBody
 
 FIELDS = (("model", "fast"), ("output_language", "ru"))
 
 
-def body_of(source=b"media", on_progress=None, **options):
-    return FormBody(media_from(source, **options), FIELDS, on_progress)
+@attrs.define
+class StubMedia:
+    """Media in chunks; with `error` its stream raises in the place of its end."""
+
+    chunks: list = attrs.field(factory=lambda: [b"media"])
+    size: int | None = None
+    name: str = "talk.mp3"
+    content_type: str = "audio/mpeg"
+    replayable: bool = True
+    may_be_page: bool = False
+    error: Exception | None = None
+    open_now: int = 0
+
+    @contextlib.asynccontextmanager
+    async def open(self):
+        self.open_now += 1
+        try:
+            async with contextlib.aclosing(self._stream()) as stream:
+                yield stream
+        finally:
+            self.open_now -= 1
+
+    async def _stream(self):
+        for chunk in self.chunks:
+            await anyio.lowlevel.checkpoint()
+            yield chunk
+        if self.error is not None:
+            raise self.error
+
+
+def body_of(*chunks, on_progress=None, **options):
+    return FormBody(StubMedia(list(chunks or [b"media"]), **options), FIELDS, on_progress)
 
 
 async def sent(body):
@@ -35,15 +69,16 @@ def parsed(body, data):
 
 
 class Progress(list):
-    """A callback that keeps what it was told."""
+    """A callback that keeps what it was called with."""
 
     def __call__(self, done, total):
         self.append((done, total))
 
 
-@given(st.binary(min_size=1), st.text(min_size=1))
-async def test_the_body_is_a_form_of_exactly_the_length_it_promises(data, name):
-    body = body_of(data, name=name)
+@given(st.lists(st.binary(min_size=1), min_size=1), st.text(min_size=1))
+async def test_the_body_is_a_form_of_exactly_the_length_it_promises(chunks, name):
+    data = b"".join(chunks)
+    body = body_of(*chunks, size=len(data), name=name)
 
     found = await sent(body)
 
@@ -52,13 +87,13 @@ async def test_the_body_is_a_form_of_exactly_the_length_it_promises(data, name):
 
 
 async def test_the_form_names_the_file_and_its_type():
-    body = body_of(b"media", name="talk.mp3")
+    body = body_of()
 
     assert (FIELDS, "talk.mp3", "audio/mpeg", b"media") == parsed(body, await sent(body))
 
 
 async def test_of_an_unknown_size_no_length_is_promised():
-    body = body_of(iter([b"me", b"dia"]))
+    body = body_of(b"me", b"dia")
 
     assert {"content-type"} == body.headers.keys()
     assert b"media" == parsed(body, await sent(body))[3]
@@ -76,14 +111,12 @@ async def test_what_can_be_read_again_is_sent_again_byte_for_byte():
     assert body.can_be_sent
 
 
-async def test_a_one_shot_is_never_sent_again_not_even_empty():
-    body = body_of(iter([b"media"]))
+async def test_what_can_be_read_once_can_be_sent_once():
+    body = body_of(replayable=False)
     assert body.can_be_sent
     await sent(body)
 
     assert not body.can_be_sent
-    with pytest.raises(MediaError, match="was read before"):
-        await sent(body)
 
 
 async def test_an_attempt_that_was_broken_off_is_followed_by_a_whole_one():
@@ -92,53 +125,154 @@ async def test_an_attempt_that_was_broken_off_is_followed_by_a_whole_one():
         await anext(chunks)
         await anext(chunks)
 
-    assert not body.complete
+    assert (True, False, 0) == (body.started, body.complete, body.media.open_now)
     assert b"media" == parsed(body, await sent(body))[3]
 
 
-async def test_it_is_complete_from_the_moment_its_last_bytes_may_have_left():
-    body = body_of()
-    states = [body.complete]
+# What was handed over, and the hooks around it
+
+
+@pytest.fixture(
+    params=[lambda: body_of(b"me", b"dia"), lambda: JsonBody({"url": "https://host/a"})], ids=["form", "json"]
+)
+def body(request):
+    return request.param()
+
+
+async def test_it_is_started_with_its_first_byte_and_complete_with_its_last(body):
+    states = [(body.started, body.complete)]
     async with body.attempt() as chunks:
+        states.append((body.started, body.complete))
         async for _ in chunks:
-            states.append(body.complete)  # noqa: PERF401
+            states.append((body.started, body.complete))  # noqa: PERF401
 
-    assert [False, False, False, True] == states
+    assert [(False, False)] * 2 == states[:2]
+    assert all(started for started, _ in states[2:])
+    assert [False] * (len(states) - 3) + [True] == [complete for _, complete in states[2:]]
     async with body.attempt():
-        assert not body.complete
+        assert (False, False) == (body.started, body.complete)
 
 
-async def test_progress_starts_at_zero_counts_the_media_alone_and_starts_anew_with_each_attempt():
-    told = Progress()
-    body = body_of(b"media", told)
+async def test_the_hooks_are_awaited_once_per_attempt_before_the_first_byte_and_before_the_last(body):
+    events = []
+
+    async def on_first_byte():
+        await anyio.lowlevel.checkpoint()
+        events.append(("first", body.started, body.complete))
+
+    async def on_last_byte():
+        await anyio.lowlevel.checkpoint()
+        events.append(("last", body.started, body.complete))
+
+    body.on_first_byte, body.on_last_byte = on_first_byte, on_last_byte
+    for _ in range(2):
+        async with body.attempt() as chunks:
+            assert not events
+            async for chunk in chunks:
+                events.append(chunk)  # noqa: PERF401
+        whole = b"".join(event for event in events if isinstance(event, bytes))
+
+        assert ("first", False, False) == events[0]
+        assert ("last", True, False) == events[-2]
+        assert len(events) == 2 + len([event for event in events if isinstance(event, bytes)])
+        assert whole.endswith(events[-1])
+        events.clear()
+
+
+@pytest.mark.parametrize("hook", ["on_first_byte", "on_last_byte"])
+async def test_when_a_hook_raises_the_end_is_not_sent(body, hook):
+    class MineError(Exception):
+        pass
+
+    async def failing():
+        raise MineError
+
+    setattr(body, hook, failing)
+    found = []
+    with pytest.raises(MineError):
+        async with body.attempt() as chunks:
+            async for chunk in chunks:
+                found.append(chunk)  # noqa: PERF401
+
+    assert not body.complete
+    assert (hook == "on_last_byte") == body.started
+    if hook == "on_first_byte" or body.media is None:
+        assert [] == found
+    else:
+        assert b"media" in b"".join(found)
+        assert not found[-1].endswith(b"--\r\n")
+
+
+@pytest.mark.parametrize("cut", [1, 2])
+async def test_of_a_form_that_was_not_sent_whole_no_end_is_announced(cut):
+    ended = []
+
+    async def on_last_byte():
+        ended.append(True)
+
+    body = body_of(b"me", b"dia")
+    body.on_last_byte = on_last_byte
+    async with body.attempt() as chunks:
+        for _ in range(cut):
+            await anext(chunks)
+
+    assert ([], False, None) == (ended, body.complete, body.digest)
+
+
+@pytest.mark.parametrize("sizes", [[5], [70_000, 10], [1 << 20, 1 << 20], [1000] * 200])
+async def test_the_digest_is_that_of_the_bytes_that_were_sent(sizes):
+    chunks = [bytes([number % 256]) * size for number, size in enumerate(sizes)]
+    data = b"".join(chunks)
+    body = body_of(*chunks)
+    seen = []
+
+    async def on_last_byte():
+        seen.append(body.digest)
+
+    body.on_last_byte = on_last_byte
+    assert body.digest is None
+    await sent(body)
+
+    assert (len(data), hashlib.sha256(data[-65536:]).digest()) == (body.digest.size, body.digest.tail_sha256)
+    assert [body.digest] == seen
+    async with body.attempt():
+        assert body.digest is None
+
+
+# Progress
+
+
+async def test_progress_starts_at_zero_and_counts_the_media_alone_in_each_attempt():
+    progress = Progress()
+    body = body_of(on_progress=progress, size=5)
 
     await sent(body)
     await sent(body)
 
-    assert [(0, 5), (5, 5)] * 2 == told
+    assert [(0, 5), (5, 5)] * 2 == progress
 
 
-async def test_progress_is_told_after_a_chunk_was_taken_and_not_before():
-    told = Progress()
-    body = body_of(iter([b"me", b"dia"]), told)
+async def test_progress_is_reported_after_a_chunk_was_taken_and_not_before():
+    progress = Progress()
+    body = body_of(b"me", b"dia", on_progress=progress)
     async with body.attempt() as chunks:
         await anext(chunks)
         assert b"me" == await anext(chunks)
-        assert [(0, None)] == told
+        assert [(0, None)] == progress
         await anext(chunks)
-        assert [(0, None), (2, None)] == told
+        assert [(0, None), (2, None)] == progress
 
 
-async def test_progress_may_be_told_to_an_async_callback():
-    told = Progress()
+async def test_progress_may_be_reported_to_an_async_callback():
+    progress = Progress()
 
     async def callback(done, total):
         await anyio.lowlevel.checkpoint()
-        told(done, total)
+        progress(done, total)
 
-    await sent(body_of(b"media", callback))
+    await sent(body_of(on_progress=callback, size=5))
 
-    assert [(0, 5), (5, 5)] == told
+    assert [(0, 5), (5, 5)] == progress
 
 
 async def test_what_a_callback_raises_comes_out_as_it_is():
@@ -149,33 +283,52 @@ async def test_what_a_callback_raises_comes_out_as_it_is():
         if done:
             raise MineError
 
-    body = body_of(b"media", callback)
+    body = body_of(on_progress=callback)
     with pytest.raises(MineError):
         await sent(body)
     assert not body.complete
 
 
-async def test_without_a_callback_nobody_is_told():
-    await report(None, 1, 2)
+# Media that must not be sent
 
 
 @pytest.mark.parametrize("size", [None, 4])
-async def test_media_that_turns_out_empty_is_a_media_error(size):
-    body = body_of(iter([b"", b""]), size=size)
+async def test_empty_media_is_a_media_error_before_there_is_a_body_to_send(size):
+    body = FormBody(StubMedia([], size=size), FIELDS)
 
-    with pytest.raises(MediaError, match=r"upload.bin: is empty"):
-        await sent(body)
-    assert not body.complete
+    with pytest.raises(MediaError, match=r"talk.mp3: is empty"):
+        async with body.attempt():
+            pytest.fail("there is a body to send")
+    assert (False, False, 0) == (body.started, body.complete, body.media.open_now)
+
+
+async def test_media_that_cannot_be_read_at_all_is_an_error_before_there_is_a_body_to_send():
+    body = FormBody(StubMedia([], error=MediaError("talk.mp3: cannot be read")), FIELDS)
+
+    with pytest.raises(MediaError, match="cannot be read"):
+        async with body.attempt():
+            pytest.fail("there is a body to send")
+    assert not body.started
+
+
+@pytest.mark.parametrize("may_be_page", [True, False])
+async def test_a_response_that_begins_like_a_page_is_a_media_error_before_there_is_a_body_to_send(may_be_page):
+    body = body_of(b"<!doctype html><p>Sign in", content_type="application/octet-stream", may_be_page=may_be_page)
+
+    if not may_be_page:
+        assert b"<p>Sign in" in await sent(body)
+        return
+    with pytest.raises(MediaError, match=r"begins like a web page.*pass content_type"):
+        async with body.attempt():
+            pytest.fail("there is a body to send")
 
 
 @pytest.mark.parametrize(
     ("size", "message"),
     [(6, "ended after 5 of 6 bytes"), (4, "has more than the 4 bytes"), (1, "has more than the 1 bytes")],
 )
-@pytest.mark.parametrize("make", [lambda: iter([b"me", b"dia"]), lambda: b"media", lambda: io.BytesIO(b"media")])
-async def test_media_of_another_size_than_it_should_have_is_a_media_error(make, size, message):
-    body = body_of(make(), size=size)
-    length = int(body.headers["content-length"])
+async def test_media_of_another_size_than_it_should_have_is_a_media_error(size, message):
+    body = body_of(b"me", b"dia", size=size)
     found = b""
 
     with pytest.raises(MediaError, match=message):
@@ -184,74 +337,31 @@ async def test_media_of_another_size_than_it_should_have_is_a_media_error(make, 
                 found += chunk
 
     assert not body.complete
-    assert len(found) < length
+    assert len(found) < int(body.headers["content-length"])
 
 
-async def test_a_file_that_shrank_is_a_media_error_and_one_that_grew_is_sent_as_measured(tmp_path):
-    path = tmp_path / "talk.wav"
-    path.write_bytes(b"media")
-    body = body_of(path)
+@pytest.mark.parametrize("error", [MediaError("changed"), OSError("mine"), KeyError("mine")])
+async def test_what_the_media_raises_in_the_place_of_its_end_comes_out_and_the_end_is_not_sent(error):
+    ended = []
 
-    path.write_bytes(b"media and more")
-    assert b"media" == parsed(body, await sent(body))[3]
-    path.write_bytes(b"med")
-    with pytest.raises(MediaError, match=r"talk.wav: ended after 3 of 5 bytes"):
-        await sent(body)
-    path.write_bytes(b"")
-    with pytest.raises(MediaError, match=r"talk.wav: is empty"):
-        await sent(body)
+    async def on_last_byte():
+        ended.append(True)
 
+    body = body_of(error=error, size=5)
+    body.on_last_byte = on_last_byte
+    found = b""
+    with pytest.raises(type(error)) as caught:
+        async with body.attempt() as chunks:
+            async for chunk in chunks:
+                found += chunk
 
-@pytest.mark.parametrize("item", ["text", "", 5, 0, None, ["x"], []])
-@pytest.mark.parametrize("is_async", [False, True])
-async def test_what_gives_no_bytes_is_a_media_error(item, is_async):
-    async def later():
-        yield b"x"
-        yield item
-
-    with pytest.raises(MediaError, match=rf"gives {type(item).__name__} where bytes are wanted"):
-        await sent(body_of(later() if is_async else iter([b"x", item])))
-
-
-@pytest.mark.parametrize("is_async", [False, True])
-async def test_chunks_of_any_kind_of_bytes_are_counted_in_bytes(is_async):
-    items = [memoryview(b"abcdefgh").cast("I"), bytearray(b"ij"), memoryview(b"klmnop")[::2], memoryview(b"")]
-
-    async def later():
-        for item in items:
-            yield item
-
-    body = body_of(later() if is_async else iter(items), size=13)
-
-    assert b"abcdefghijkmo" == parsed(body, await sent(body))[3]
-
-
-async def test_what_the_media_raises_comes_out_as_it_is():
-    class MineError(Exception):
-        pass
-
-    def failing():
-        yield b"x"
-        raise MineError
-
-    body = body_of(failing())
-    with pytest.raises(MineError):
-        await sent(body)
-    assert not body.complete
+    assert error is caught.value
+    assert found.endswith(b"media")
+    assert ([], False, None) == (ended, body.complete, body.digest)
 
 
 async def test_cancellation_between_two_chunks_closes_the_media():
-    closed = False
-
-    async def endless():
-        nonlocal closed
-        try:
-            while True:
-                yield b"x"
-        finally:
-            closed = True
-
-    body = body_of(endless())
+    body = body_of(*[b"x"] * 100)
     with anyio.CancelScope() as scope:
         async with body.attempt() as chunks:
             await anext(chunks)
@@ -259,7 +369,7 @@ async def test_cancellation_between_two_chunks_closes_the_media():
             scope.cancel()
             await anyio.sleep(5)
 
-    assert (True, True, False) == (scope.cancelled_caught, closed, body.complete)
+    assert (True, 0, False) == (scope.cancelled_caught, body.media.open_now, body.complete)
 
 
 @pytest.mark.parametrize("size", [1, 100])
@@ -271,3 +381,60 @@ async def test_no_part_of_the_head_is_sent_twice_however_often_it_is_asked_for(s
     assert 1 == found.count(b'name="file"')
     assert found.startswith(b"--")
     assert found.endswith(b"--\r\n")
+
+
+# JSON
+
+
+class Model(str, enum.Enum):
+    FAST = "fast"
+
+
+class Plain(enum.Enum):
+    FAST = "fast"
+    NESTED = ("a", 1)
+
+
+class Number(enum.IntEnum):
+    ONE = 1
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner),
+)  # fmt: skip
+
+
+@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), json_values))
+async def test_a_json_body_is_the_value_with_its_length_and_type(value):
+    body = JsonBody(value)
+
+    found = await sent(body)
+
+    assert value == json.loads(found)
+    assert {"content-type": "application/json", "content-length": str(len(found))} == body.headers
+    assert found == await sent(body)
+    assert (None, None, True) == (body.media, body.digest, body.can_be_sent)
+
+
+async def test_enums_are_sent_as_their_values():
+    body = JsonBody({"a": Model.FAST, Model.FAST: [Plain.FAST, Plain.NESTED, {"b": Number.ONE}]})
+
+    assert {"a": "fast", "fast": ["fast", ["a", 1], {"b": 1}]} == json.loads(await sent(body))
+
+
+async def test_a_lone_surrogate_becomes_a_question_mark():
+    assert {"ur?": "caf?"} == json.loads(await sent(JsonBody({"ur\ud800": "caf\udce9"})))
+
+
+@pytest.mark.parametrize("value", [object(), {1}, b"bytes", 1j])
+def test_what_json_cannot_express_is_a_type_error_at_once(value):
+    with pytest.raises(TypeError, match=f"{type(value).__name__} cannot be sent as JSON"):
+        JsonBody({"a": value})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_that_json_has_not_is_a_value_error_at_once(value):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        JsonBody({"a": value})

@@ -1,37 +1,39 @@
-"""Anything that can be uploaded: what it is told to be, and what its stream gives, each time from its beginning."""
+"""Anything that can be uploaded: its name, type and size, and what its stream gives, each time from its beginning."""
 
 import array
+import codecs
 import contextlib
 import gzip
 import io
 import itertools
 import os
 import sys
+import tarfile
 import tempfile
 import threading
 import time
-from collections import UserString
+import zipfile
+from collections import UserList, UserString, deque
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
 import anyio
-import httpx
 import pytest
 from blockbuster import BlockBuster, BlockingError
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.datastructures import Headers, UploadFile
 
 from polyglot_async import MediaError
-from polyglot_async._uploads import chunks as media_streams
-from polyglot_async._uploads.file_reader import CHUNK_BYTES
-from polyglot_async._uploads.sources import media_from
+from polyglot_async._uploads.sources import bare_url, clean_url, is_media_url, media_from
 
 WAV = b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(range(256)) * 20
 BIG = os.urandom(1 << 10) * 3333
 
 
-async def read(media):
-    async with media.open() as chunks:
+async def read(media, chunk_bytes=1 << 20):
+    async with media.open(chunk_bytes) as chunks:
         return b"".join([bytes(chunk) async for chunk in chunks])
 
 
@@ -44,11 +46,6 @@ def path(tmp_path):
     found = tmp_path / "talk.wav"
     found.write_bytes(WAV)
     return found
-
-
-@pytest.fixture
-def small_chunks(monkeypatch):
-    monkeypatch.setattr(media_streams, "CHUNK_BYTES", 100)
 
 
 def open_files(path):
@@ -79,7 +76,7 @@ async def test_a_path_larger_than_a_chunk_is_read_in_chunks(path):
     async with media_from(path).open() as chunks:
         sizes = [len(chunk) async for chunk in chunks]
 
-    assert [CHUNK_BYTES] * 3 + [len(BIG) - 3 * CHUNK_BYTES] == sizes
+    assert [1 << 20] * 3 + [len(BIG) - (3 << 20)] == sizes
 
 
 @pytest.mark.parametrize(
@@ -93,7 +90,7 @@ async def test_a_path_larger_than_a_chunk_is_read_in_chunks(path):
         ("n" * 300, "File name too long"),
         ("loop", "Too many levels of symbolic links"),
         ("socket", "is not a regular file"),
-        ("https://host/talk.mp3", "there is no such file"),
+        ("ftp://host/talk.mp3", "no such file, and only http and https URLs"),
     ],
 )
 def test_a_path_that_cannot_be_read_is_a_media_error_at_once(tmp_path, path, monkeypatch, name, message):
@@ -126,7 +123,7 @@ def test_an_unreadable_file_is_a_media_error_at_once(path, monkeypatch):
     assert 1 == str(caught.value).count(str(path))
 
 
-@pytest.mark.parametrize("source", [b"", bytearray(), io.BytesIO(), []])
+@pytest.mark.parametrize("source", [b"", bytearray(), io.BytesIO()])
 def test_what_is_empty_is_a_media_error_at_once(source):
     with pytest.raises(MediaError, match="is empty"):
         media_from(source)
@@ -147,19 +144,114 @@ async def test_a_file_that_vanished_meanwhile_is_a_media_error(path):
         await read(media)
 
 
-async def test_of_a_file_that_grew_meanwhile_no_more_is_read_than_was_measured(path, small_chunks):
+def rewrite(path, content):
+    path.write_bytes(content)
+
+
+def append(path, _):
+    with path.open("ab") as file:
+        file.write(b"more")
+
+
+def cut(path, _):
+    os.truncate(path, 100)
+
+
+def replace(path, content):
+    other = path.with_name("other")
+    other.write_bytes(content)
+    os.utime(other, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+    other.replace(path)
+
+
+def touch(path, _):
+    os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))
+
+
+CHANGES = [rewrite, append, cut, replace, touch]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_path_that_changed_before_it_is_opened_is_a_media_error(path, change):
+    os.utime(path, ns=(1, 1))
     media = media_from(path)
-    path.write_bytes(WAV + b"more")
+    change(path, WAV[::-1])
 
-    assert WAV == await read(media)
+    with pytest.raises(MediaError, match=r"talk.wav: changed after it was first looked at.*no task was started"):
+        await read(media)
 
 
-async def test_of_a_file_that_shrank_meanwhile_what_is_there_is_read(path):
-    """The form's body then sees that it is less than promised."""
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("after", ["the first chunk", "the last chunk"])
+async def test_a_path_that_changes_while_it_is_read_has_no_end(path, change, after):
+    os.utime(path, ns=(1, 1))
     media = media_from(path)
-    path.write_bytes(WAV[:100])
+    found = b""
 
-    assert WAV[:100] == await read(media)
+    with pytest.raises(MediaError, match="changed after it was first looked at"):
+        async with media.open(1000) as chunks:
+            async for chunk in chunks:
+                found += chunk
+                if after == "the first chunk" or found == WAV:
+                    change(path, WAV[::-1])
+
+
+@pytest.mark.parametrize("change", CHANGES[:3] + CHANGES[4:])
+@pytest.mark.parametrize("after", ["the first look", "the last chunk"])
+@pytest.mark.parametrize("buffering", [0, -1])
+async def test_an_open_file_whose_content_changes_has_no_end(path, change, after, buffering):
+    os.utime(path, ns=(1, 1))
+    with path.open("rb", buffering) as file:
+        media = media_from(file)
+        if after == "the first look":
+            change(path, WAV[::-1])
+        with pytest.raises(MediaError, match="changed after it was first looked at"):
+            async with media.open(1000) as chunks:
+                read = 0
+                async for chunk in chunks:
+                    read += len(chunk)
+                    if read == len(WAV):
+                        change(path, WAV[::-1])
+
+
+@pytest.mark.parametrize("spooled", [True, False])
+async def test_a_file_object_that_grows_has_no_end(spooled):
+    file = tempfile.SpooledTemporaryFile() if spooled else io.BytesIO()  # noqa: SIM115
+    with file:
+        file.write(WAV)
+        file.seek(0)
+        media = media_from(file)
+        file.seek(0, os.SEEK_END)
+        file.write(b"more")
+
+        with pytest.raises(MediaError, match="changed after it was first looked at"):
+            await read(media)
+
+
+async def test_a_file_object_that_shrinks_ends_early_so_that_the_form_can_refuse_it():
+    file = io.BytesIO(WAV)
+    media = media_from(file)
+    file.truncate(100)
+
+    assert (WAV[:100], len(WAV)) == (await read(media), media.size)
+
+
+async def test_a_path_that_is_deleted_while_it_is_read_is_read_to_its_end(path):
+    media = media_from(path)
+    async with media.open(100) as chunks:
+        first = await anext(chunks)
+        path.unlink()
+
+        assert WAV == first + b"".join([chunk async for chunk in chunks])
+
+
+async def test_looking_at_a_spooled_file_does_not_write_it_to_the_disk():
+    with tempfile.SpooledTemporaryFile() as file:
+        file.write(WAV)
+        file.seek(0)
+
+        assert WAV == await read(media_from(file))
+        assert isinstance(file._file, io.BytesIO)
 
 
 async def test_a_name_that_is_not_utf_8_is_no_obstacle(tmp_path):
@@ -185,14 +277,13 @@ async def test_a_name_that_is_not_utf_8_is_no_obstacle(tmp_path):
         (memoryview(WAV)[::-1], WAV[::-1]),
         (memoryview(array.array("H", [1, 2, 65535])), array.array("H", [1, 2, 65535]).tobytes()),
         (memoryview(WAV[:6]).cast("B", (2, 3)), WAV[:6]),
-        ([WAV[:7], bytearray(WAV[7:9]), b"", memoryview(WAV[9:])], WAV),
         (BIG, BIG),
     ],
 )
 async def test_bytes_of_any_kind_are_the_media_itself(source, expected):
     media = media_from(source)
 
-    assert ("upload.bin", len(expected), True) == (media.name, media.size, media.replayable)
+    assert (len(expected), True) == (media.size, media.replayable)
     assert (expected, expected) == await read_twice(media)
 
 
@@ -204,8 +295,68 @@ async def test_bytes_that_change_later_are_sent_as_they_were():
     assert WAV == await read(media)
 
 
-def test_bytes_tell_their_type():
-    assert "audio/wav" == media_from(WAV).content_type
+# Names without a suffix
+
+
+@pytest.mark.parametrize("source", [WAV, bytearray(WAV), io.BytesIO(WAV), SimpleNamespace(read=io.BytesIO(WAV).read)])
+def test_what_has_no_name_gets_one_with_the_suffix_of_its_type(source):
+    media = media_from(source)
+
+    expected = ("audio/wav", "upload.wav") if not isinstance(source, SimpleNamespace) else (
+        "application/octet-stream", "upload.bin")  # fmt: skip
+    assert expected == (media.content_type, media.name)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("talk", "talk.wav"), ("talk.2024", "talk.2024.wav"), ("Mr. Smith", "Mr. Smith.wav"), ("talk.tmp", "talk.wav"),
+     ("talk.mp3.part", "talk.mp3"), ("talk.txt", "talk.txt"), ("talk.mp3", "talk.mp3")],
+)  # fmt: skip
+def test_a_file_without_a_suffix_gets_that_of_its_type(tmp_path, name, expected):
+    (tmp_path / name).write_bytes(WAV)
+
+    assert expected == media_from(tmp_path / name).name
+    with (tmp_path / name).open("rb") as file:
+        assert expected == media_from(file).name
+
+
+def test_a_file_of_an_unknown_type_keeps_its_name(tmp_path):
+    (tmp_path / "talk").write_bytes(b"no magic")
+
+    assert "talk" == media_from(tmp_path / "talk").name
+
+
+def test_a_name_that_was_given_is_sent_as_it_is():
+    assert "call 17" == media_from(("call 17", WAV)).name == media_from(WAV, name="call 17").name
+
+
+@pytest.mark.parametrize("archive", ["calls.tar", "calls.tar.gz", None])
+async def test_a_member_of_a_tar_file_has_the_suffix_of_its_type(tmp_path, archive):
+    target = io.BytesIO() if archive is None else tmp_path / archive
+    mode = "w:gz" if archive == "calls.tar.gz" else "w"
+    with tarfile.open(target if archive else None, mode, fileobj=None if archive else target) as tar:
+        member = tarfile.TarInfo("talk")
+        member.size = len(WAV)
+        tar.addfile(member, io.BytesIO(WAV))
+    if archive is None:
+        target.seek(0)
+    with tarfile.open(target if archive else None, fileobj=None if archive else target) as tar:
+        media = media_from(tar.extractfile("talk"))
+
+        assert ("audio/wav", ".wav") == (media.content_type, Path(media.name).suffix)
+        assert (WAV, WAV) == await read_twice(media)
+
+
+def test_a_compressed_file_is_named_as_what_comes_out(tmp_path):
+    with opened("gzip", tmp_path, WAV) as file:
+        assert "talk.wav" == media_from(file).name
+
+
+def test_a_member_of_a_zip_file_keeps_its_own_name(tmp_path):
+    with zipfile.ZipFile(tmp_path / "calls.zip", "w") as out:
+        out.writestr("folder/talk.wav", WAV)
+    with zipfile.ZipFile(tmp_path / "calls.zip") as archive, archive.open("folder/talk.wav") as member:
+        assert ("talk.wav", len(WAV)) == (media_from(member).name, media_from(member).size)
 
 
 # Open files
@@ -292,8 +443,19 @@ async def test_a_file_opened_with_anyio_is_named_and_read(path):
         )
 
 
+@pytest.mark.parametrize("offset", [0, 5])
+async def test_the_upload_of_a_web_framework_is_measured_and_read_again(offset):
+    upload = UploadFile(io.BytesIO(WAV), filename="folder/talk.wav", headers=Headers({"content-type": "x/y"}))
+    upload.file.seek(offset)
+
+    media = media_from(upload)
+
+    assert ("talk.wav", len(WAV) - offset, True) == (media.name, media.size, media.replayable)
+    assert (WAV[offset:],) * 2 == await read_twice(media)
+
+
 async def test_any_other_async_file_is_read_once():
-    """Such as a file of aiofiles, or the UploadFile of Starlette and FastAPI."""
+    """Such as a file of aiofiles."""
     source = io.BytesIO(WAV)
 
     class Upload:
@@ -304,9 +466,23 @@ async def test_any_other_async_file_is_read_once():
             return source.read(min(size, 100))
 
     media = media_from(Upload())
+    assert WAV == await read(media)
 
     assert ("talk.wav", "audio/wav", None, False) == (media.name, media.content_type, media.size, media.replayable)
-    assert WAV == await read(media)
+
+
+@pytest.mark.parametrize("give", ["text", OSError(5, "Input/output error")])
+async def test_an_async_file_that_gives_text_or_fails_is_a_media_error(give):
+    class Odd:
+        name = "talk.wav"
+
+        async def read(self, size):
+            if isinstance(give, OSError):
+                raise give
+            return give
+
+    with pytest.raises(MediaError, match=r"talk.wav: (gives str where bytes are expected|cannot be read: Input)"):
+        await read(media_from(Odd()))
 
 
 async def test_a_file_with_nothing_but_read_is_read_once():
@@ -353,6 +529,21 @@ def test_a_file_in_text_mode_is_a_media_error_at_once(path):
                 media_from(source)
 
 
+def test_a_file_of_codecs_is_a_media_error_at_once(path):
+    path.write_text("text", "utf-8")
+    with codecs.open(os.fspath(path), encoding="utf-8") as file, pytest.raises(MediaError, match="text mode"):
+        media_from(file)
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_file_at_its_end_is_a_media_error_at_once_that_says_so(tmp_path, kind):
+    with opened(kind, tmp_path, WAV) as file:
+        file.read()
+
+        with pytest.raises(MediaError, match=r"is at its end: nothing left to read; seek\(0\) first"):
+            media_from(file)
+
+
 def test_a_file_that_cannot_be_read_from_is_a_media_error_at_once(tmp_path, path):
     with path.open("rb") as closed:
         pass
@@ -371,7 +562,7 @@ async def test_a_file_that_the_caller_closes_meanwhile_is_a_media_error(path):
 
 
 @pytest.mark.parametrize("after", [0, 2])
-async def test_a_disk_that_fails_is_a_media_error(path, small_chunks, after):
+async def test_a_disk_that_fails_is_a_media_error(after):
     class Failing(io.BytesIO):
         name = "/media/usb/talk.wav"
 
@@ -381,17 +572,27 @@ async def test_a_disk_that_fails_is_a_media_error(path, small_chunks, after):
             return super().read(size)
 
     with pytest.raises(MediaError, match=r"^talk.wav: cannot be read: Input/output error$") as caught:
-        await read(media_from(Failing(WAV)))
+        await read(media_from(Failing(WAV)), chunk_bytes=100)
     assert isinstance(caught.value.__cause__, OSError)
 
 
 def test_standard_input_and_numbered_files_have_a_name_for_the_form(path):
     with os.fdopen(os.open(path, os.O_RDONLY), "rb") as numbered:
-        assert "upload.bin" == media_from(numbered).name
+        assert "upload.wav" == media_from(numbered).name
     assert "upload.bin" == media_from(SimpleNamespace(read=Unseekable(WAV).read, name="<stdin>")).name
 
 
 # Iterators
+
+
+class Chunked:
+    """Iterable, and no collection."""
+
+    def __init__(self, chunks):
+        self.chunks = chunks
+
+    def __iter__(self):
+        return iter(self.chunks)
 
 
 def generator(chunks=(WAV[:10], b"", WAV[10:])):
@@ -405,7 +606,7 @@ async def async_generator(chunks=(WAV[:10], b"", WAV[10:])):
 
 
 @pytest.mark.parametrize("size", [None, len(WAV)])
-@pytest.mark.parametrize("make", [generator, async_generator, lambda: iter([WAV]), lambda: {WAV}])
+@pytest.mark.parametrize("make", [generator, async_generator, lambda: iter([WAV]), lambda: Chunked([WAV])])
 async def test_an_iterator_is_read_once_and_never_sent_empty_again(make, size):
     media = media_from(make(), size=size)
 
@@ -494,87 +695,6 @@ async def test_a_generator_is_closed_when_the_stream_is(is_async, leave):
     assert closed.is_set()
 
 
-# Responses
-
-
-class Stream(httpx.AsyncByteStream):
-    def __init__(self, chunks):
-        self.chunks = chunks
-        self.closed = False
-
-    async def __aiter__(self):
-        for chunk in self.chunks:
-            if isinstance(chunk, Exception):
-                raise chunk
-            yield chunk
-
-    async def aclose(self):
-        self.closed = True
-
-
-def response(*chunks, url="https://host/media/talk.wav?token=1", **headers):
-    return httpx.Response(
-        200,
-        headers={name.replace("_", "-"): value for name, value in headers.items()},
-        stream=Stream(chunks),
-        request=httpx.Request("GET", url),
-    )
-
-
-async def test_a_response_is_passed_on_as_it_arrives():
-    source = response(WAV[:9], WAV[9:], content_length=str(len(WAV)), content_type="audio/x-wav")
-
-    media = media_from(source)
-
-    assert ("talk.wav", "audio/x-wav", len(WAV), False) == (
-        media.name,
-        media.content_type,
-        media.size,
-        media.replayable,
-    )
-    assert WAV == await read(media)
-    with pytest.raises(MediaError, match="was read before"):
-        media.open()
-
-
-async def test_of_a_compressed_response_the_length_is_not_believed():
-    media = media_from(response(gzip.compress(WAV), content_length="9", content_encoding="gzip"))
-
-    assert (None, WAV) == (media.size, await read(media))
-
-
-@pytest.mark.parametrize(
-    ("url", "headers", "expected"),
-    [
-        ("https://host/", {}, ("upload.bin", "application/octet-stream", None)),
-        ("https://host/a/..", {}, ("upload.bin", "application/octet-stream", None)),
-        ("https://host/a%2Ftalk.mp3", {"content_length": "-5"}, ("talk.mp3", "audio/mpeg", None)),
-        ("https://host/talk.mp3", {"content_type": "", "content_length": "x"}, ("talk.mp3", "audio/mpeg", None)),
-        ("https://host/talk.mp3", {"content_type": b"caf\xe9/wav"}, ("talk.mp3", "audio/mpeg", None)),
-    ],
-)
-def test_a_response_that_tells_little_or_nonsense_is_taken_all_the_same(url, headers, expected):
-    media = media_from(response(url=url, **headers))
-
-    assert expected == (media.name, media.content_type, media.size)
-
-
-@pytest.mark.parametrize("error", [httpx.ReadError("reset"), httpx.ReadTimeout(""), RuntimeError("broken")])
-async def test_a_response_that_breaks_off_is_a_media_error_and_no_error_of_the_service(error):
-    with pytest.raises(MediaError, match=r"^talk.wav: cannot be read: (reset|ReadTimeout|broken)$") as caught:
-        await read(media_from(response(WAV, error)))
-
-    assert error is caught.value.__cause__
-
-
-async def test_a_response_that_was_read_already_is_a_media_error_and_not_empty():
-    source = response(WAV)
-    _ = [chunk async for chunk in source.aiter_raw()]
-
-    with pytest.raises(MediaError, match="cannot be read"):
-        await read(media_from(source))
-
-
 # What overrules
 
 
@@ -583,7 +703,7 @@ async def test_a_response_that_was_read_already_is_a_media_error_and_not_empty()
     [
         ("talk.mp3", "talk.mp3"), ("folder/talk.mp3", "talk.mp3"), ("C:\\talks\\talk.mp3", "talk.mp3"),
         ("../../etc/passwd", "passwd"), ("..", "upload.bin"), (".", "upload.bin"), ("/", "upload.bin"),
-        ("a/..", "upload.bin"), ("", "upload.bin"), ('say "hi"\r\n.mp3', 'say "hi"\r\n.mp3'),
+        ("a/..", "upload.bin"), ("", "upload.bin"), ("talk", "talk"), ('say "hi"\r\n.mp3', 'say "hi"\r\n.mp3'),
     ],
 )  # fmt: skip
 async def test_a_name_may_be_given_and_is_never_a_path(name, expected):
@@ -623,23 +743,143 @@ def test_what_is_no_mime_type_is_a_value_error(content_type):
         media_from(WAV, content_type=content_type)
 
 
-def test_the_size_of_a_path_is_its_own(path):
-    assert len(WAV) == media_from(path, size=5).size
+@pytest.mark.parametrize("kind", ["path", "bytes", "file"])
+def test_a_size_that_is_not_the_real_one_is_a_media_error_at_once(path, kind):
+    source = {"path": path, "bytes": WAV, "file": io.BytesIO(WAV)}[kind]
+    assert len(WAV) == media_from(source, size=len(WAV)).size
+
+    with pytest.raises(MediaError, match=rf"has {len(WAV)} bytes, but size=5 was given"):
+        media_from(source, size=5)
 
 
 def test_a_negative_size_is_a_value_error():
-    with pytest.raises(ValueError, match="-1 bytes"):
+    with pytest.raises(ValueError, match="must not be negative"):
         media_from(generator(), size=-1)
+
+
+@pytest.mark.parametrize("size", ["5", 5.0, True, b"5", float("nan"), (5,)])
+def test_a_size_that_is_no_whole_number_is_a_type_error(size):
+    with pytest.raises(TypeError, match="size must be a whole number of bytes"):
+        media_from(generator(), size=size)
+
+
+@pytest.mark.parametrize(
+    "options", [{"name": b"a"}, {"name": Path("a")}, {"content_type": b"a/b"}, {"content_type": 5}]
+)
+def test_a_name_or_type_that_is_no_text_is_a_type_error(options):
+    with pytest.raises(TypeError, match="must be a str"):
+        media_from(WAV, **options)
 
 
 @pytest.mark.parametrize(
     "source",
     [None, 5, 5.0, True, object(), {}, {"file": b"x"}, (), ("a", b"x", "audio/wav"), (b"a", b"x"), ("a", ("b", b"x")),
-     [1, 2], ["a"], [None], len, UserString, SimpleNamespace(read=5), ("a", None)],
+     [1, 2], ["a"], [None], [b"x"], [], {b"x"}, len, UserString, UserString("a"), SimpleNamespace(read=5), ("a", None),
+     range(3), array.array("h", [1, 2]), deque([b"x"]), io.BytesIO, datetime.now, Ellipsis],
 )  # fmt: skip
 def test_what_is_no_media_is_a_type_error_at_once(source):
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=r"cannot upload a|must be a pair"):
         media_from(source)
+
+
+def test_a_list_is_refused_with_a_hint():
+    with pytest.raises(TypeError, match=r"cannot upload a list: .*use `batch` for many sources"):
+        media_from(["a.mp3", "b.mp3"])
+
+
+def test_an_array_of_samples_is_refused_with_a_hint():
+    class Samples(UserList):
+        """Like numpy's: a collection with `__array__`."""
+
+        def __array__(self):
+            return self
+
+    with pytest.raises(TypeError, match="write the samples to a WAV file first"):
+        media_from(Samples([0.5]))
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_an_iterator_of_text_or_numbers_is_a_media_error_at_its_first_chunk(is_async):
+    for chunk in ("text", "", 5, 0, None, ["x"]):
+        make = async_generator if is_async else generator
+        with pytest.raises(MediaError, match=f"gives {type(chunk).__name__} where bytes are expected"):
+            await read(media_from(make([chunk])))
+
+
+# URLs
+
+
+@pytest.mark.parametrize("url", ["https://host/a.mp3", "http://host", "HTTPS://host/a.mp3", "  hTTp://host/a \n"])
+def test_a_url_is_known_in_any_case_and_with_space_around_it(url):
+    assert is_media_url(url)
+    assert clean_url(url) == url.strip()[:5].lower() + url.strip()[5:]
+    with pytest.raises(MediaError, match="is a URL, not a file: use from_url"):
+        media_from(url)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["talk.mp3", "", "ftp://host/a", "http:/host", "file:///a", "a https://host", b"https://host", None, 5,
+     Path("https://host/a"), "https", "://host"],
+)  # fmt: skip
+def test_anything_else_is_no_url(value):
+    assert not is_media_url(value)
+    with pytest.raises(MediaError, match="is not an http or https URL"):
+        clean_url(value)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://", "https:///a", "http://[::1", "http://host:99999/", "http://host:x/", "http://?"]
+)
+def test_a_url_without_a_usable_host_is_a_media_error(url):
+    with pytest.raises(MediaError, match="is not an http or https URL"):
+        clean_url(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://user:password@host/a.mp3?sig=secret#secret", "https://host/a.mp3"),
+        ("https://user@host:8080/a.mp3", "https://host:8080/a.mp3"),
+        ("https://user:pass@word@host/a", "https://host/a"),
+        ("https://user:pass/word@host/a?sig=secret", "https://host/a"),
+        ("https://user:pass?word@host/a", "https://host/a"),
+        ("https://user:pass#word@host/a", "https://host/a"),
+        ("https://host?sig=secret", "https://host"),
+        ("https://host/@name/a.mp3?mail=a@b", "https://host/@name/a.mp3"),
+        ("https://[::1]:80/a?x", "https://[::1]:80/a"),
+        ("HTTPS://HOST/a", "HTTPS://HOST/a"),
+        ("ftp://user:password@host/a", "ftp://host/a"),
+        (" https://user:password@host/a", "https://host/a"),
+        ("talk?.mp3", "talk?.mp3"),
+        ("C:/talks/talk#1.mp3", "C:/talks/talk#1.mp3"),
+        ("", ""),
+    ],
+)
+def test_a_url_is_shown_without_user_password_and_query(url, expected):
+    assert expected == bare_url(url)
+
+
+@given(st.text())
+def test_any_text_has_a_bare_form(text):
+    assert bare_url(bare_url(text)) == bare_url(text)
+
+
+@given(
+    user=st.text(st.characters(exclude_characters="@/?#", exclude_categories=["Cs"]), max_size=9),
+    host=st.from_regex("[a-z]{1,9}", fullmatch=True),
+)
+def test_no_user_is_ever_shown(user, host):
+    assert f"https://{host}/a" == bare_url(f"https://{user}secret@{host}/a?secret")
+
+
+@pytest.mark.parametrize("url", ["https://user:password@host/a.mp3?sig=secret", "ftp://user:password@host/a?secret"])
+def test_no_error_holds_the_password_or_the_query_of_a_url(url):
+    for source in (url, Path(url), ("a.mp3", url)):
+        with pytest.raises(MediaError) as caught:
+            media_from(source)
+        assert "password" not in str(caught.value)
+        assert "secret" not in str(caught.value)
 
 
 # The loop, the thread, the file
@@ -661,6 +901,9 @@ class SlowDisk:
         self.closed = True
         self.file.close()
 
+    def fileno(self):
+        return self.file.fileno()
+
 
 @pytest.fixture
 def slow_disk(path, monkeypatch):
@@ -669,18 +912,21 @@ def slow_disk(path, monkeypatch):
 
     def slow(self, mode="r", buffering=-1, **options):
         file = original(self, mode, buffering, **options)
-        if self != path or buffering != 0:
+        if self != path:
             return file
         files.append(SlowDisk(file))
         return files[-1]
 
-    monkeypatch.setattr(Path, "open", slow)
-    return files
+    def start():
+        monkeypatch.setattr(Path, "open", slow)
+
+    return SimpleNamespace(start=start, files=files)
 
 
-async def test_reading_a_path_never_blocks_the_loop(path, slow_disk, small_chunks, anyio_backend_name):
+async def test_reading_a_path_never_blocks_the_loop(path, slow_disk, anyio_backend_name):
     path.write_bytes(WAV[:2000])
     media = media_from(path)
+    slow_disk.start()
     longest = 0.0
 
     async def watch():
@@ -693,10 +939,10 @@ async def test_reading_a_path_never_blocks_the_loop(path, slow_disk, small_chunk
     with blocking_forbidden(anyio_backend_name):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(watch)
-            assert WAV[:2000] == await read(media)
+            assert WAV[:2000] == await read(media, chunk_bytes=100)
             tasks.cancel_scope.cancel()
 
-    (disk,) = slow_disk
+    (disk,) = slow_disk.files
     assert 20 <= disk.reads <= 21
     assert threading.get_ident() not in disk.threads
     assert disk.closed
@@ -724,46 +970,47 @@ async def test_the_guard_would_notice_a_read_on_the_loop(path):
 
 
 @pytest.mark.parametrize("moment", ["full queue", "slow read", "before the first read"])
-async def test_cancellation_closes_the_file_and_leaves_no_thread_reading(path, slow_disk, small_chunks, moment):
+async def test_cancellation_closes_the_file_and_leaves_no_thread_reading(path, slow_disk, moment):
     media = media_from(path)
+    slow_disk.start()
     started = time.perf_counter()
     with anyio.CancelScope() as scope:
         if moment == "before the first read":
             scope.cancel()
-        async with media.open() as chunks:
+        async with media.open(100) as chunks:
             if moment == "slow read":
                 await anext(chunks)
                 scope.cancel()
                 await anyio.lowlevel.checkpoint()
             with anyio.fail_after(5):
-                while not slow_disk or slow_disk[0].reads < 4:
+                while not slow_disk.files or slow_disk.files[0].reads < 4:
                     await anyio.sleep(0.002)
             scope.cancel()
             await anyio.sleep(5)
 
     assert scope.cancelled_caught
     assert time.perf_counter() - started < 1
-    reads = [disk.reads for disk in slow_disk]
+    reads = [disk.reads for disk in slow_disk.files]
     await anyio.sleep(0.02)
-    assert reads == [disk.reads for disk in slow_disk]
-    assert all(disk.closed for disk in slow_disk)
+    assert reads == [disk.reads for disk in slow_disk.files]
+    assert all(disk.closed for disk in slow_disk.files)
     assert [] == open_files(path)
 
 
-async def test_leaving_early_closes_the_file(path, small_chunks):
-    async with media_from(path).open() as chunks:
+async def test_leaving_early_closes_the_file(path):
+    async with media_from(path).open(100) as chunks:
         await anext(chunks)
         assert 1 == len(open_files(path))
 
     assert [] == open_files(path)
 
 
-async def test_two_attempts_at_once_do_not_disturb_each_other(path, small_chunks):
+async def test_two_attempts_at_once_do_not_disturb_each_other(path):
     media = media_from(path)
     found = []
 
     async def attempt():
-        found.append(await read(media))
+        found.append(await read(media, chunk_bytes=100))
 
     async with anyio.create_task_group() as tasks:
         for _ in range(5):
@@ -772,11 +1019,11 @@ async def test_two_attempts_at_once_do_not_disturb_each_other(path, small_chunks
     assert [WAV] * 5 == found
 
 
-async def test_an_attempt_that_was_broken_off_does_not_shorten_the_next(tmp_path, small_chunks):
+async def test_an_attempt_that_was_broken_off_does_not_shorten_the_next(tmp_path):
     with opened("buffered", tmp_path, WAV) as file:
         file.seek(3)
         media = media_from(file)
-        async with media.open() as chunks:
+        async with media.open(100) as chunks:
             await anext(chunks)
 
         assert WAV[3:] == await read(media)
