@@ -16,7 +16,7 @@ import anyio.lowlevel
 import httpx
 import trio.testing
 
-from polyglot_async import AsyncPolyglot
+from polyglot_async import AsyncPolyglot, Runtime
 
 EPOCH = datetime(2026, 5, 24, 12, tzinfo=UTC)
 
@@ -35,6 +35,10 @@ def in_virtual_time(main: Callable[..., Awaitable[object]], *arguments):
 def utc_now():
     """The calendar of virtual time."""
     return EPOCH + timedelta(seconds=anyio.current_time())
+
+
+RUNTIME = Runtime(utc_now=utc_now)
+"""The runtime of virtual time: its monotonic clock and its sleep follow Trio's clock by themselves."""
 
 
 class Task:

@@ -1,46 +1,57 @@
-"""Sliding windows and calendar counters, against the definition written out the long way."""
+"""Burst windows, quotas and task slots, against the definition written out the long way."""
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyglot_async._limits.windows import CLOCK_DRIFT, SlidingLog
-from polyglot_async._state.usage import Usage, next_day, next_month
+from polyglot_async import Limits
+from polyglot_async._limits.windows import CLOCK_DRIFT, Counters, Denial, SlidingLog
 
 NOON = datetime(2026, 5, 24, 12, tzinfo=UTC)
-MOMENTS = st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC))
+MIDNIGHT, JUNE = datetime(2026, 5, 25, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC)
+
+
+def enter(log):
+    log.under_way += 1
 
 
 def test_no_limit_never_waits():
-    log = SlidingLog(None, 60.0)
+    log = SlidingLog()
     for _ in range(1000):
         assert log.wait(5.0) == 0.0
-        log.enter()
+        enter(log)
 
 
-def test_what_is_under_way_holds_its_place_until_it_is_answered():
+def test_a_request_under_way_counts_until_a_window_after_its_answer():
     log = SlidingLog(2, 60.0)
-    log.enter()
-    log.enter()
+    enter(log)
+    enter(log)
     assert log.wait(0.0) is None, "nobody knows when one of them will be answered"
     log.settle(10.0)
     assert 60 * (1 + CLOCK_DRIFT) == pytest.approx(log.wait(10.0)), "a window after the answer, not after the start"
-    log.settle(11.0, reached=False)
-    assert log.wait(11.0) == 0.0, "what never left takes no place"
+    assert (1, 1) == (log.under_way, log.recent(10.0))
 
 
 def test_a_limit_that_is_lowered_waits_for_as_many_as_are_too_many():
     log = SlidingLog(3, 10.0)
     for at in (1.0, 2.0, 3.0):
-        log.enter()
+        enter(log)
         log.settle(at)
     log.limit = 1
-    assert 3.0 + 10.0 * (1 + CLOCK_DRIFT) - 3.0 == pytest.approx(log.wait(3.0))
+    assert 10.0 * (1 + CLOCK_DRIFT) == pytest.approx(log.wait(3.0))
     log.limit = 4
     assert log.wait(3.0) == 0.0
+
+
+def test_without_a_limit_old_stamps_are_forgotten_too():
+    log = SlidingLog(None, 60.0)
+    for now in range(1000):
+        enter(log)
+        log.settle(float(now))
+    assert len(log.stamps) <= 61
 
 
 @given(
@@ -59,69 +70,97 @@ def test_an_entry_is_allowed_exactly_when_the_definition_says_so(limit, steps):
         if wait:
             now += wait
             held = [at for at in answers if at + span > now + 1e-9]
-            assert len(held) < limit, "after the wait there is room"
+            assert len(held) < limit, "after the wait one may leave"
             now += 1e-9
-        log.enter()
+        enter(log)
         now += latency
         log.settle(now)
         answers.append(now)
         assert len([at for at in answers if at + span > now]) == log.recent(now)
 
 
-def test_counts_belong_to_their_utc_day_and_month():
-    usage = Usage().plus(3, NOON)
-    assert (3, 3) == (usage.day_requests, usage.month_requests)
-    midnight = datetime(2026, 5, 25, tzinfo=UTC)
-    assert (3, 3) == counts(usage.at(midnight - timedelta(microseconds=1)))
-    assert (0, 3) == counts(usage.at(midnight))
-    assert (1, 1) == counts(usage.plus(1, datetime(2026, 6, 1, tzinfo=UTC)))
+def counters_of(**limits):
+    counters = Counters()
+    counters.set_limits(Limits(**limits))
+    return counters
 
 
-def test_a_request_that_never_left_is_taken_back_but_not_from_another_day():
-    usage = Usage().plus(1, NOON).plus(-1, NOON)
-    assert (0, 0) == counts(usage)
-    yesterday = Usage().plus(1, NOON)
-    assert (0, 0) == counts(yesterday.plus(-1, NOON + timedelta(days=1)))
-
-
-@given(MOMENTS, MOMENTS, st.integers(0, 9), st.integers(0, 9))
-def test_merging_never_forgets_what_either_counted_today(first, second, one, two):
-    now = max(first, second)
-    merged = Usage().plus(one, first).merged(Usage().plus(two, second), now)
-    days = [count for count, at in ((one, first), (two, second)) if at.date() == now.date()]
-    assert max(days) == merged.day_requests
-
-
-@given(MOMENTS)
-def test_the_counters_start_anew_at_the_next_utc_midnight_and_month(now):
-    usage = Usage().plus(7, now)
-    for resets_at, field in ((next_day(now), "day_requests"), (next_month(now), "month_requests")):
-        assert now < resets_at
-        assert 7 == getattr(usage.at(resets_at - timedelta(microseconds=1)), field)
-        assert 0 == getattr(usage.at(resets_at), field)
+def acquire(counters, now=0.0, utc_now=NOON, *, billable=False, counted=True, task_slot=False):
+    return counters.acquire(now, utc_now, billable=billable, counted=counted, task_slot=task_slot)
 
 
 @pytest.mark.parametrize(
-    ("now", "month"),
+    ("limits", "request_", "denial"),
     [
-        (datetime(2026, 1, 31, 23, 59, 59, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)),
-        (datetime(2026, 12, 31, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)),
-        (datetime(2028, 2, 29, 12, tzinfo=UTC), datetime(2028, 3, 1, tzinfo=UTC)),
-        # Already the next month where the caller lives, still the last one in UTC.
-        (datetime(2026, 6, 1, 1, tzinfo=timezone(timedelta(hours=3))), datetime(2026, 6, 1, tzinfo=UTC)),
+        ({"requests_per_window": 2}, {}, Denial("burst")),
+        ({"requests_per_window": 2}, {"counted": False}, Denial("burst")),
+        ({"uploads_per_window": 2}, {"billable": True}, Denial("uploads")),
+        ({"uploads_per_window": 2}, {}, None),
+        ({"max_concurrent_tasks": 2}, {"task_slot": True}, Denial("concurrency")),
+        ({"max_concurrent_tasks": 2}, {}, None),
+        ({"requests_per_day": 2}, {}, Denial("daily", 12 * 3600, MIDNIGHT)),
+        ({"requests_per_day": 2}, {"counted": False}, None),
+        ({"requests_per_month": 2}, {}, Denial("monthly", 7.5 * 86400, JUNE)),
+        ({"requests_per_day": 2, "requests_per_month": 2}, {}, Denial("monthly", 7.5 * 86400, JUNE)),
+        ({}, {"billable": True, "task_slot": True}, None),
     ],
 )
-def test_the_next_month(now, month):
-    assert month == next_month(now)
+def test_the_third_request_is_denied_by_the_limit_that_it_meets(limits, request_, denial):
+    counters = counters_of(**limits)
+    assert [None, None] == [acquire(counters, **request_) for _ in range(2)]
+    assert denial == acquire(counters, **request_)
 
 
-@given(st.dictionaries(st.sampled_from(["day", "day_requests", "month", "month_requests"]), st.none() | st.integers()))
-def test_what_an_earlier_run_wrote_is_read_and_nonsense_is_nothing(value):
-    usage = Usage().plus(3, NOON)
-    assert usage == Usage.read(attrs.asdict(usage))
-    assert Usage() == Usage.read(value)
-    assert 0 <= Usage.read({**attrs.asdict(usage), "day_requests": -5}).day_requests
+@given(st.sampled_from(["requests_per_window", "uploads_per_window", "max_concurrent_tasks", "requests_per_day"]))
+def test_a_request_that_is_denied_is_counted_nowhere(limit):
+    counters = counters_of(**{limit: 1})
+    acquire(counters, billable=True, task_slot=True)
+    before = attrs.asdict(counters)
+    assert acquire(counters, billable=True, task_slot=True) is not None
+    assert before == attrs.asdict(counters)
 
 
-def counts(usage):
-    return usage.day_requests, usage.month_requests
+def test_a_request_that_never_reached_the_service_is_uncounted_but_keeps_its_task_slot():
+    counters = counters_of(requests_per_window=1, uploads_per_window=1, requests_per_day=1, max_concurrent_tasks=1)
+    acquire(counters, billable=True, task_slot=True)
+    counters.uncount(NOON, billable=True, counted=True)
+    assert Denial("concurrency") == acquire(counters, billable=True, task_slot=True)
+    assert acquire(counters, billable=True) is None
+
+
+def test_an_answer_counts_in_both_windows_if_it_was_billable():
+    counters = counters_of()
+    for billable in (True, False):
+        acquire(counters, billable=billable)
+        counters.settle(1.0, billable=billable)
+    assert (2, 1) == (counters.requests.recent(1.0), counters.uploads.recent(1.0))
+    assert (0, 0) == (counters.requests.under_way, counters.uploads.under_way)
+
+
+def test_new_limits_keep_what_was_counted():
+    counters = counters_of()
+    for _ in range(3):
+        acquire(counters, task_slot=True)
+    counters.set_limits(Limits(max_concurrent_tasks=3, requests_per_day=3))
+    assert "daily" == acquire(counters).limit
+    assert Denial("concurrency") == acquire(counters, counted=False, task_slot=True)
+    counters.set_limits(Limits(max_concurrent_tasks=4, requests_per_day=4))
+    assert acquire(counters, task_slot=True) is None
+
+
+def test_a_quota_that_the_service_says_is_spent_is_denied_until_it_resets():
+    counters = counters_of()
+    counters.exhaust("daily", MIDNIGHT)
+    counters.set_limits(Limits(requests_per_window=9))
+    assert Denial("daily", 12 * 3600, MIDNIGHT) == acquire(counters)
+    assert acquire(counters, counted=False) is None
+    assert Denial("daily", 1, MIDNIGHT) == acquire(counters, utc_now=MIDNIGHT - timedelta(seconds=1))
+    assert acquire(counters, utc_now=MIDNIGHT) is None
+
+
+def test_of_several_spent_quotas_the_one_that_resets_last_is_named():
+    counters = counters_of(requests_per_day=0)
+    counters.exhaust("monthly", JUNE)
+    assert "monthly" == acquire(counters).limit
+    counters.exhaust("monthly", NOON + timedelta(minutes=1))
+    assert "daily" == acquire(counters).limit
