@@ -116,7 +116,7 @@ class AdaptiveLimits:
 
         Args:
             error: the 429, not about a calendar quota.
-            known: the limits that the caller stated or the service told.
+            known: the limits that the caller stated or that were fetched.
             counters: what is counted, without the request that met the 429.
             now: the present.
             billable: whether the request was an upload or another start of work.

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 import anyio
 import attrs
 
-from .._errors import ApiConnectionError, PolyglotError, QuotaExhaustedError, RateLimitError
+from .._errors import ApiConnectionError, QuotaExhaustedError, RateLimitError
 from .._models import Limits
 from .._runtime import Runtime
 from .._state.usage import next_day, next_month
@@ -24,10 +23,10 @@ from .adaptive import AdaptiveLimits
 from .windows import Counters, Denial
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from datetime import datetime
 
     from .._api.messages import Endpoint
+    from .._errors import PolyglotError
     from .._state.usage import Usage
 
 _LONG_WINDOWS = 10
@@ -77,12 +76,12 @@ class Limiter:
     """Gives permits under the account's limits; see the module's head.
 
     Args:
-        limits: what the caller states; it wins over what the service tells.
-        runtime: its clocks.
-        on_quota: "raise" or "wait" where the day's or the month's requests are spent.
+        limits: limits that the caller states; they win over fetched ones.
+        runtime: the clocks.
+        on_quota: what happens when the day's or the month's requests are spent: "raise" or "wait".
 
     Attributes:
-        limits_fetched: whether the service has told its limits.
+        limits_fetched: whether the account's limits were fetched; `update` sets it.
 
     Raises:
         ValueError: `on_quota` is something else.
@@ -112,7 +111,7 @@ class Limiter:
 
     @property
     def limits(self) -> Limits:
-        """The limits that are kept: stated by the caller, else told by the service, both lowered by 429s."""
+        """The limits that hold: stated by the caller, else fetched, and lowered by 429s."""
         return self._counters.limits
 
     @property
@@ -121,7 +120,7 @@ class Limiter:
         return self._counters.usage.at(self._runtime.utc_now())
 
     def update(self, fetched: Limits) -> Limits:
-        """Take what the service tells where the caller stated nothing; return both together."""
+        """Use fetched limits where the caller stated none; return both together."""
         self._known = merge_limits(self._stated, fetched)
         self.limits_fetched = True
         self._adapt()
@@ -181,28 +180,12 @@ class Limiter:
     def was_told(self) -> bool:
         return self.limits_fetched
 
-    @asynccontextmanager
-    async def permit(
-        self, endpoint: Endpoint, *, counted: bool, lease: TaskSlotLease | None = None
-    ) -> AsyncIterator[None]:
-        permit = await self.acquire(endpoint, counted=counted, task_slot=lease)
-        try:
-            yield
-        except PolyglotError as error:
-            await self.settle(permit, error)
-            raise
-        except BaseException:
-            await self.settle(permit, answered=False)
-            raise
-        else:
-            await self.settle(permit)
-
     async def release(self, task_slot: TaskSlotLease) -> None:
         """Return a slot: its task is final, or was never started. One that is not held stays so."""
         self._release(task_slot)
 
     async def restore(self, usage: Usage) -> None:
-        """Add what an earlier run counted: of each count the larger one holds."""
+        """Continue the counts of an earlier run: the larger count of each holds."""
         self._counters.usage = self._counters.usage.merged(usage, self._runtime.utc_now())
 
     def _grant(self, permit: Permit) -> Denial | None:
