@@ -1,12 +1,17 @@
-"""The values that calls give back: frozen, typed, and tolerant of what the service may add (A14).
+"""The values that calls return: frozen, typed, and tolerant of what the service may add or change.
 
-Fields that the contract does not name are kept on `extra`. Durations are seconds, sizes bytes, times aware UTC.
+What the service sent beside the fields of a value, or in another type than theirs, is in its `extra`. Durations are
+seconds, sizes bytes, times aware UTC.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
+import math
 import os
+import stat
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -23,8 +28,9 @@ _NOTHING: Mapping[str, Any] = {}
 class TaskStatus(StrEnum):
     """Where a task stands (contract: "A task moves through ...").
 
-    A status that the contract does not know is kept as it came: `TaskStatus("paused")` is a member-like value that
-    equals `"paused"` and is not final (A14).
+    Known statuses are understood in any case and in other usual spellings: "COMPLETED", "done" and "success" are
+    completed, "error" is failed, "canceled" is cancelled. Any other is kept as it came: `TaskStatus("paused")` behaves
+    like a member, equals `"paused"` and is not final. So does "unknown", which is the status of a task without one.
     """
 
     QUEUED = "queued"
@@ -37,6 +43,10 @@ class TaskStatus(StrEnum):
     def _missing_(cls, value: object) -> TaskStatus | None:
         if not isinstance(value, str):
             return None
+        word = value.strip().lower()
+        known = cls._value2member_map_.get(_SPELLINGS.get(word, word))
+        if isinstance(known, cls):
+            return known
         unknown = str.__new__(cls, value)
         unknown._name_ = value.upper()
         unknown._value_ = value
@@ -47,8 +57,18 @@ class TaskStatus(StrEnum):
         """True for completed, failed and cancelled: the task will not change again."""
         return self in _FINAL
 
+    @property
+    def is_known(self) -> bool:
+        """True for the five statuses that the service documents."""
+        return self._value_ in type(self)._value2member_map_
+
 
 _FINAL = frozenset({"completed", "failed", "cancelled"})
+_SPELLINGS = {
+    **dict.fromkeys(("complete", "done", "finished", "success", "succeeded", "successful"), "completed"),
+    **dict.fromkeys(("error", "errored", "failure"), "failed"),
+    "canceled": "cancelled",
+}
 
 
 @attrs.frozen(kw_only=True)
@@ -65,9 +85,9 @@ class Task:
         confidence: 0 to 1, once known.
         transcript_preview: the first words, once known.
         failure_reason: why it failed, if it did.
-        created_at: when the service took it, where the service says so (A17).
-        file_name: the media's name as uploaded, where the service says so (A17).
-        extra: whatever else the service sent.
+        created_at: when the service accepted it, where it is in the answer.
+        file_name: the media's name as uploaded, where it is in the answer.
+        extra: whatever else the service sent, and what it sent in an unexpected type.
     """
 
     task_id: str
@@ -91,8 +111,8 @@ class Segment:
     Attributes:
         start: seconds from the start of the media.
         end: seconds from the start of the media.
-        text: what is said.
-        extra: whatever else the service sent.
+        text: the words.
+        extra: whatever else the service sent, and what it sent in an unexpected type.
     """
 
     start: float
@@ -103,16 +123,17 @@ class Segment:
 
 @attrs.frozen(kw_only=True)
 class Transcript:
-    """What a recording says (contract: "GET result").
+    """The words of a recording (contract: "GET result").
 
     Attributes:
         task_id: the task's id.
-        text: the whole transcript (the service's field `transcript`).
+        text: the whole transcript (the service's field `transcript`); empty for silence.
         translation: the text in the output language, or None.
         confidence: 0 to 1, or None.
-        segments: the transcript cut in time.
+        segments: the transcript cut in time, in order of their start. Segments without a text are left out, and are in
+            `extra["segments"]`; a missing end is the start of the next segment.
         updated_at: when the service last changed it.
-        extra: whatever else the service sent.
+        extra: whatever else the service sent, and what it sent in an unexpected type.
     """
 
     task_id: str
@@ -137,7 +158,8 @@ class Transcript:
     def save(self, path: str | os.PathLike[str], *, format: str | None = None) -> Path:  # noqa: A002
         """Write to `path` as UTF-8, in the format of its suffix (.srt, .vtt, .txt, .json) or in `format`.
 
-        The file appears whole or not at all: it is written beside its place and then renamed. Returns the path.
+        The file appears whole or not at all: it is written beside its place and then renamed, and is on the disk when
+        this returns. A link is followed, and a file that is replaced keeps its mode. Returns the path.
 
         Raises:
             ValueError: no such format, or it needs times and the transcript has no segments.
@@ -145,14 +167,48 @@ class Transcript:
         """
         path = Path(path)
         text = self.render(format or path.suffix.removeprefix(".") or "txt")
-        beside = path.with_name(f".{os.urandom(8).hex()}.tmp")
-        try:
-            # A lone surrogate can come out of JSON and cannot be encoded.
-            beside.write_text(text, encoding="utf-8", errors="replace", newline="\n")
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        # A lone surrogate can come out of JSON and cannot be encoded.
+        _write_durably(path, text.encode("utf-8", "replace"))
         return path
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    target = Path(os.path.realpath(path))
+    mode: int | None = None
+    with contextlib.suppress(FileNotFoundError):
+        mode = path.stat().st_mode
+    if mode is not None and not stat.S_ISREG(mode):  # a device, a pipe; a folder raises
+        path.write_bytes(content)
+        return
+    beside = target.with_name(f".{os.urandom(8).hex()}.tmp")
+    try:
+        with beside.open("xb") as file:
+            if mode is not None:
+                beside.chmod(stat.S_IMODE(mode))
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(target)
+        _flush_folder(target.parent)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Flush a folder's entries, without which a file that was renamed may be gone after a power cut."""
+    if os.name != "posix":  # elsewhere a folder cannot be opened
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # a folder that may be written but not read
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # a file system without it
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _timed(transcript: Transcript) -> tuple[Segment, ...]:
@@ -168,11 +224,35 @@ def _to_json(transcript: Transcript) -> str:
         "transcript": transcript.text,
         "translation": transcript.translation,
         "confidence": transcript.confidence,
-        "segments": [{"start": s.start, "end": s.end, "text": s.text, **s.extra} for s in transcript.segments],
+        "segments": [
+            _with_extra({"start": s.start, "end": s.end, "text": s.text}, s.extra) for s in transcript.segments
+        ],
         "updated_at": transcript.updated_at.isoformat() if transcript.updated_at else None,
-        **transcript.extra,
     }
-    return json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+    value = _with_extra(value, transcript.extra)
+    try:
+        return json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    except (ValueError, RecursionError):
+        return json.dumps(_as_json(value), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+
+
+def _with_extra(value: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Add what else the service sent; what it sent in an odd type must not replace what was read of it."""
+    return {**value, **extra, **value} if extra else value
+
+
+def _as_json(value: Any, depth: int = 0) -> Any:
+    """Replace what JSON cannot hold, or not in any reader's depth, by null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, (Mapping, list, tuple)) and depth == _MOST_DEPTH:
+        return None
+    if isinstance(value, Mapping):
+        return {name: _as_json(item, depth + 1) for name, item in value.items()}
+    return [_as_json(item, depth + 1) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+_MOST_DEPTH = 64
 
 
 def _to_txt(transcript: Transcript) -> str:
@@ -189,12 +269,12 @@ _RENDERERS = {
 
 @attrs.frozen(kw_only=True)
 class UrlValidation:
-    """What the service thinks of a media URL (A3).
+    """What the service answered about a media URL.
 
     Attributes:
-        url: the URL that was asked about.
+        url: the URL that was checked.
         valid: whether the service can use it.
-        reason: why not, where it said so.
+        reason: why not, where the service names a reason.
         extra: the answer's JSON as it came.
     """
 
@@ -204,9 +284,27 @@ class UrlValidation:
     extra: Mapping[str, Any] = attrs.field(default=_NOTHING, repr=False, hash=False)
 
 
+def _positive(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not (_is_number(value) and value > 0 and math.isfinite(value)):
+        raise ValueError(f"{attribute.name}={value!r} is not a number above 0 (None: unknown or unlimited)")
+
+
+def _positive_whole(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not (_is_number(value) and value >= 1 and value == value // 1):
+        raise ValueError(f"{attribute.name}={value!r} is not a whole number of at least 1 (None: unknown or unlimited)")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _count() -> Any:
+    return attrs.field(default=None, validator=_positive_whole)
+
+
 @attrs.frozen(kw_only=True)
 class Limits:
-    """What an account may do (contract: "Limits"; shape: A10). None means unknown or unlimited.
+    """What an account may do (contract: "Limits"). None means unknown or unlimited.
 
     Attributes:
         plan: the plan's name.
@@ -219,35 +317,44 @@ class Limits:
         max_upload_bytes: size of one upload.
         max_audio_seconds: length of one audio.
         not_understood: the names of what the service sent and this SDK could not read.
-        raw: the document as it came.
+        raw: the limits as the service sent them.
+
+    Raises:
+        ValueError: a limit is not a number above 0.
     """
 
     plan: str | None = None
-    requests_per_window: int | None = None
-    uploads_per_window: int | None = None
-    window_seconds: float = 60.0
-    requests_per_day: int | None = None
-    requests_per_month: int | None = None
-    max_concurrent_tasks: int | None = None
-    max_upload_bytes: int | None = None
-    max_audio_seconds: float | None = None
+    requests_per_window: int | None = _count()
+    uploads_per_window: int | None = _count()
+    window_seconds: float = attrs.field(default=60.0, validator=_positive)
+    requests_per_day: int | None = _count()
+    requests_per_month: int | None = _count()
+    max_concurrent_tasks: int | None = _count()
+    max_upload_bytes: int | None = _count()
+    max_audio_seconds: float | None = attrs.field(default=None, validator=_positive)
     not_understood: tuple[str, ...] = ()
-    raw: Mapping[str, Any] = attrs.field(default=_NOTHING, repr=False, eq=False)
+    raw: Mapping[str, Any] | list[Any] = attrs.field(default=_NOTHING, repr=False, eq=False)
 
 
 @attrs.frozen(kw_only=True)
 class TaskPage:
-    """One page of the list of tasks (A4).
+    """One page of the list of tasks.
 
     Attributes:
         items: the tasks, newest first.
-        total: how many there are in all, where the service says so.
-        next_cursor: what to ask for next, where the service says so: a URL or an opaque word.
+        total: how many there are in all, where the answer has it.
+        next_cursor: the page that comes next, where the answer has it: a URL or an opaque word.
+        received: entries on the page as the service sent it. More than `items` if some of them are no tasks.
     """
 
     items: tuple[Task, ...]
     total: int | None = None
     next_cursor: str | None = None
+    received: int = attrs.field(repr=False)
+
+    @received.default
+    def _received(self) -> int:
+        return len(self.items)
 
 
 @attrs.frozen(kw_only=True)
@@ -263,7 +370,7 @@ class WebhookEvent:
         has_transcript: whether `/result` has a transcript.
         has_translation: whether `/result` has a translation.
         transcript_preview: the first words.
-        extra: whatever else the service sent.
+        extra: whatever else the service sent, and what it sent in an unexpected type.
     """
 
     event: str

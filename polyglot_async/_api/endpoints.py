@@ -6,15 +6,30 @@ If the real service turns out to name something differently, this is the one pla
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote
 
-from .._models import Task, TaskPage, Transcript, UrlValidation
-from .decoding import decode, decode_as, decode_json, structure
-from .messages import ApiRequest, ApiResponse, Endpoint, Priority, readable_detail
+from .._models import UrlValidation
+from .decoding import (
+    decode,
+    decode_json,
+    read_page,
+    read_started,
+    read_task,
+    read_transcript,
+    read_validation,
+    task_id_in,
+)
+from .limits_document import read_limits
+from .messages import ApiRequest, ApiResponse, Endpoint, Priority
+from .status_errors import readable_detail
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from .._models import Limits, Task, TaskPage, Transcript
+
+_HTML_KINDS = frozenset({"html", "htm", "xhtml"})
 
 UPLOAD = Endpoint("upload", "POST", "/transcriptions/upload", Priority.START, billable=True)
 FROM_URL = Endpoint("from_url", "POST", "/transcriptions/from-url", Priority.START, billable=True)
@@ -73,12 +88,11 @@ def validate_url(url: str, options: Mapping[str, Any], extra: Mapping[str, Any] 
 
 
 def list_tasks(*, limit: int | None, offset: int, cursor: str | None, filters: Mapping[str, Any]) -> ApiRequest:
-    """Build a request for one page (A4). `cursor` is a page's `next_cursor` and then says all by itself."""
+    """Build a request for one page (A4): by `cursor`, a page's `next_cursor`, or by `offset`."""
     if cursor is not None:
-        query = _cursor_query(cursor, filters)
+        query = _cursor_query(cursor, limit, filters)
     else:
-        paging = {"limit": limit, "offset": offset or None}
-        query = _query({**filters, **paging})
+        query = _query({**filters, "limit": limit, "offset": offset or None})
     return ApiRequest(endpoint=LIST, path=LIST.template, query=query)
 
 
@@ -94,8 +108,9 @@ def result(task_id: str) -> ApiRequest:
 
 def download(task_id: str, kind: str) -> ApiRequest:
     """Build a request for a result file."""
-    path = DOWNLOAD.template.format(task_id=_segment(task_id, "task id"), kind=_segment(kind, "kind"))
-    return ApiRequest(endpoint=DOWNLOAD, path=path)
+    kind = _segment(kind, "kind")
+    path = DOWNLOAD.template.format(task_id=_segment(task_id, "task id"), kind=kind)
+    return ApiRequest(endpoint=DOWNLOAD, path=path, accepts_html=kind.rpartition(".")[2].lower() in _HTML_KINDS)
 
 
 def source(task_id: str) -> ApiRequest:
@@ -114,71 +129,82 @@ def documentation() -> ApiRequest:
     return ApiRequest(endpoint=DOCUMENTATION, path=DOCUMENTATION.template)
 
 
-parse_task = decode_as(Task)
-parse_transcript = decode_as(Transcript)
+def parse_started(response: ApiResponse) -> Task:
+    """Return the task that an upload or a URL has started. Its id is enough, wherever it plainly is.
+
+    Raises:
+        ResponseDecodeError: there is no task id in the answer.
+    """
+    return decode(response, read_started)
+
+
+def parse_task(response: ApiResponse) -> Task:
+    """Return one task.
+
+    Raises:
+        ResponseDecodeError: there is no task id in the answer.
+    """
+    return decode(response, read_task)
+
+
+def parse_transcript(response: ApiResponse) -> Transcript:
+    """Return a transcript. One that does not name its task has the id in the response's URL.
+
+    Raises:
+        ResponseDecodeError: there is neither text nor segments.
+    """
+    return decode(response, lambda value: read_transcript(value, task_id_in(response.url)))
 
 
 def parse_validation(response: ApiResponse, url: str) -> UrlValidation:
-    """Read what the service thinks of a URL: a 2xx is a yes unless the body says `valid: false`, a 400 a no (A3)."""
-    if not response.is_success:
-        detail = readable_detail(response.body)
-        try:
-            value = decode_json(response.body)
-        except ValueError:
-            value = None
-        return UrlValidation(url=url, valid=False, reason=detail, extra=value if isinstance(value, dict) else {})
-    value = decode(response, _object)
-    valid = value.get("valid", True) is not False
-    return UrlValidation(url=url, valid=valid, reason=None if valid else readable_detail(response.body), extra=value)
+    """Return what the service answered about a URL: a 2xx is a yes unless its body is `valid: false`, a 400 a no (A3).
 
-
-def _object(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"{value!r:.80} is not an object")
-    return value
+    Raises:
+        ResponseDecodeError: a 2xx that is no JSON object.
+    """
+    if response.is_success:
+        return decode(response, lambda value: read_validation(value, response, url))
+    try:
+        value = decode_json(response.body)
+    except ValueError:
+        value = None
+    reason = readable_detail(response.body)
+    return UrlValidation(url=url, valid=False, reason=reason, extra=value if isinstance(value, dict) else {})
 
 
 def parse_page(response: ApiResponse) -> TaskPage:
-    """Read one page of tasks: a bare array, or an object that holds one (A4)."""
-    return decode(response, _page)
+    """Return one page of tasks: a bare array, or an object that holds one (A4). What is no task is left out.
+
+    Raises:
+        ResponseDecodeError: there is no array, or none of its entries is a task.
+    """
+    return decode(response, read_page)
 
 
-def _page(value: Any) -> TaskPage:
-    if isinstance(value, list):
-        return TaskPage(items=_tasks(value))
-    if not isinstance(value, dict):
-        raise ValueError(f"{value!r:.80} is not a list of tasks")
-    for name in ("items", "tasks", "results", "transcriptions", "data"):
-        if isinstance(value.get(name), list):
-            total = value.get("total", value.get("count"))
-            return TaskPage(
-                items=_tasks(value[name]),
-                total=total if type(total) is int and total >= 0 else None,
-                next_cursor=next(
-                    (value[key] for key in ("next", "next_cursor") if value.get(key) and isinstance(value[key], str)),
-                    None,
-                ),
-            )
-    raise ValueError("there is no list of tasks in the object")
+def parse_limits(response: ApiResponse) -> Limits:
+    """Return the live limits (A10).
 
-
-def _tasks(items: list[Any]) -> tuple[Task, ...]:
-    return tuple(structure(item, Task) for item in items)
+    Raises:
+        ResponseDecodeError: there are no limits in the document.
+    """
+    return decode(response, read_limits)
 
 
 def _segment(value: str, what: str) -> str:
     """Escape one path segment, so that no id can lead elsewhere on the service."""
+    value = _plain(value)
     if value in {"", ".", ".."}:
         raise ValueError(f"{value!r} is not a {what}")
     return quote(value, safe="")
 
 
-def _cursor_query(cursor: str, filters: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+def _cursor_query(cursor: str, limit: int | None, filters: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     # Of a URL only the query is taken: the credential must not follow a link to wherever an answer points.
     # An opaque word may hold a slash (base64 does) but no question mark.
     if "?" in cursor or cursor.startswith(("http://", "https://")):
-        return tuple(parse_qsl(cursor.partition("?")[2].partition("#")[0], keep_blank_values=True))
-    return (*_query(filters), ("cursor", cursor))
+        linked = tuple(parse_qsl(cursor.partition("?")[2].partition("#")[0], keep_blank_values=True))
+        return linked if "limit" in dict(linked) else (*linked, *_query({"limit": limit}))
+    return (*_query({**filters, "limit": limit}), ("cursor", cursor))
 
 
 def _query(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -190,14 +216,21 @@ def _form_fields(options: Mapping[str, Any], extra: Mapping[str, Any] | None) ->
 
 
 def _json_body(url: str, options: Mapping[str, Any], extra: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    return {
-        "url": url,
-        **{name: value for name, value in options.items() if value is not None},
-        **(extra or {}),
-    }
+    given = {name: value for name, value in options.items() if value is not None}
+    return {"url": url, **_plain(given), **_plain(extra or {})}
 
 
 def _text(value: object) -> str:
-    if isinstance(value, str):
-        return str(value)
-    return json.dumps(value, ensure_ascii=False)
+    value = _plain(value)
+    return str(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    """Replace members of enumerations by their values, e.g. of `class Model(str, Enum)`."""
+    if isinstance(value, Enum):
+        return _plain(value.value)
+    if isinstance(value, Mapping):
+        return {_plain(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(item) for item in value]
+    return value

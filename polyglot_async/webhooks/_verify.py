@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from .._api import signature
-from .._api.decoding import decode_json, structure
+from .._api.decoding import decode_json
+from .._api.decoding import read_event as decode_event
 from .._api.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER
 from .._errors import WebhookVerificationError
 from .._models import WebhookEvent
@@ -137,7 +138,7 @@ def check_age(age: float, tolerance: float) -> None:
 def read_event(body: bytes) -> WebhookEvent:
     """Decode a body that is proven to be the service's."""
     try:
-        return structure(decode_json(body), WebhookEvent)
+        return decode_event(decode_json(body))
     except ValueError as error:
         raise WebhookVerificationError(
             f"the signature is right, but the body is no event: {error}", reason="body"

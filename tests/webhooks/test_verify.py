@@ -4,6 +4,7 @@ import base64
 import contextlib
 import hashlib
 import hmac
+import json
 import subprocess
 from datetime import UTC, datetime, timedelta, timezone
 from email.message import Message
@@ -219,14 +220,40 @@ def test_every_kind_of_bytes_is_a_body(raw):
 
 
 @pytest.mark.parametrize(
-    "malformed", [b"", b"{", b"\xff\xfe\x00", b"null", b"[]", b"7", b'"x"', b"{}", b'{"event":"e","task_id":"t"}',
-                  b'{"event":"e","task_id":null,"status":"completed"}',
-                  b'{"event":"e","task_id":7,"status":"completed"}',
-                  b'{"event":"e","task_id":"t","status":""}', b"[" * 100_000, b"9" * 10_000, BODY + b"x",
-                  b'{"event":"e","task_id":"t","status":"failed","has_transcript":"yes"}'],
+    "malformed", [b"", b"{", b"\xff\xfe\x00", b"null", b"[]", b"7", b'"x"', b"{}", b'{"task_id":"t"}',
+                  b'{"event":" ","task_id":"t","status":5}', b'{"event":"e","task_id":" ","status":"failed"}',
+                  b'{"event":"e","task_id":null,"status":"failed"}', b'{"event":"e","task_id":["t"],"status":"failed"}',
+                  b"[" * 100_000, b"9" * 10_000, BODY + b"x"],
 )  # fmt: skip
 def test_a_malformed_body_is_refused_even_with_a_right_signature(malformed):
     assert refusal(malformed, webhooks.sign(malformed, SECRET, timestamp=NOW)) == "body"
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"has_transcript": 1}, {"has_transcript": True}),
+        ({"has_transcript": "true", "has_translation": "no"}, {"has_transcript": True, "has_translation": False}),
+        ({"has_transcript": "maybe"}, {"has_transcript": False}),
+        ({"task_id": 17}, {"task_id": "17"}),
+        ({"status": "COMPLETED"}, {"status": TaskStatus.COMPLETED}),
+        ({"status": None}, {"status": TaskStatus.COMPLETED}),
+        ({"status": None, "event": "transcription.canceled"}, {"status": TaskStatus.CANCELLED}),
+        ({"status": None, "event": "ping"}, {"status": "unknown"}),
+        ({"event": 5}, {"event": "5", "status": TaskStatus.COMPLETED}),
+        ({"event": {}, "status": "failed"}, {"event": "transcription.failed"}),
+        ({"failure_reason": {"code": 1}, "model": False}, {"failure_reason": None, "model": None}),
+        ({"task_id": None, "data": {"task_id": "t", "model": "fast"}}, {"task_id": "t", "model": "fast"}),
+    ],
+)
+def test_an_odd_field_does_not_lose_a_signed_event(fields, expected):
+    base = {"event": "transcription.completed", "task_id": "t", "status": "completed"}
+    body = json.dumps({**base, **fields}).encode()
+
+    event = webhooks.verify(body, webhooks.sign(body, SECRET, timestamp=NOW), SECRET, now=NOW)
+
+    assert expected == {name: getattr(event, name) for name in expected}
+    assert all(event.extra[name] == fields[name] for name, value in expected.items() if value is None)
 
 
 # -- time
