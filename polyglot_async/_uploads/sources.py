@@ -302,7 +302,7 @@ def _from_response(response: Any, *, may_be_page: bool) -> Media | None:
     head = head_of(response)
     if head is None:
         return None
-    shown = bare_url(head.url) or head.name
+    shown = bare_url(head.url).partition("?")[0] or head.name  # urllib3 has the path alone
     if head.status is not None and not 200 <= head.status < 300:  # noqa: PLR2004 - the statuses of success
         raise MediaError(f"{shown}: was answered with status {head.status}: there is no media to upload")
     if may_be_page and is_page_type(head.stated_type):

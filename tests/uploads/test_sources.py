@@ -7,6 +7,7 @@ import gzip
 import io
 import itertools
 import os
+import re
 import sys
 import tarfile
 import tempfile
@@ -1037,3 +1038,65 @@ def test_whatever_a_file_holds_and_wherever_it_stands(data, offset):
     file.seek(offset)
 
     assert (data[offset:],) * 2 == anyio.run(read_twice, media_from(file))
+
+
+# Responses
+
+
+async def test_a_response_is_named_measured_and_read_once(fetch, served):
+    async with fetch("/media/a%20talk.wav?token=1") as response:
+        media = media_from(response)
+
+        assert ("a talk.wav", "audio/wav", len(served), False) == (
+            media.name, media.content_type, media.size, media.replayable)  # fmt: skip
+        assert served == await read(media)
+        with pytest.raises(MediaError, match="was read before"):
+            media.open()
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/missing.wav", 404), ("/forbidden.wav", 403), ("/broken.wav", 502), ("/moved.wav", 302)]
+)
+async def test_a_response_that_is_no_success_is_refused_with_its_status_and_bare_url(fetch, path, status):
+    for options in ({}, {"content_type": "audio/wav"}, {"name": "talk.wav"}):
+        async with fetch(f"{path}?sig=secret") as response:
+            with pytest.raises(MediaError, match=rf"{path}: was answered with status {status}") as caught:
+                media_from(response, **options)
+        assert not {"secret", "password"} & set(re.findall("[a-z]+", str(caught.value)))
+
+
+@pytest.mark.parametrize("path", ["/sign-in.wav", "/error.wav", "/problem.wav"])
+async def test_a_page_is_refused_unless_the_type_is_given(fetch, path):
+    async with fetch(f"{path}?sig=secret") as response:
+        for source in (response, ("talk.wav", response)):
+            with pytest.raises(MediaError, match=rf"{path}: was answered with .*pass content_type=") as caught:
+                media_from(source)
+            assert "secret" not in str(caught.value)
+
+        assert await read(media_from(response, content_type="audio/wav"))
+
+
+async def test_a_response_without_a_type_has_still_to_show_that_it_is_no_page(fetch):
+    async with fetch("/untyped-page.wav") as response:
+        assert media_from(response).may_be_page
+        assert not media_from(response, content_type="audio/wav").may_be_page
+
+
+async def test_an_empty_response_is_a_media_error_at_once(fetch):
+    async with fetch("/empty.wav") as response:
+        with pytest.raises(MediaError, match=r"empty.wav: is empty"):
+            media_from(response)
+
+
+async def test_a_name_without_a_suffix_gets_that_of_the_stated_type():
+    response = SimpleNamespace(status=200, headers={"Content-Type": "audio/mpeg"}, url="https://host/v/17", read=None)
+
+    assert "17.mp3" == media_from(response).name
+
+
+def test_an_encoding_that_nobody_undoes_is_refused():
+    headers = {"Content-Encoding": "gzip", "content-type": "audio/wav"}
+    response = SimpleNamespace(status=200, headers=headers, url="https://host/a.wav", read=io.BytesIO(WAV).read)
+
+    with pytest.raises(MediaError, match="is encoded .gzip.; request it with 'Accept-Encoding: identity'"):
+        media_from(response)
