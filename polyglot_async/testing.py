@@ -1,13 +1,14 @@
 """A pytest plugin: a local Polyglot Voice for each test.
 
-It is registered by installing the package, so it is loaded in every run of pytest there: this room imports nothing
+It is registered by installing the package, so it is loaded in every run of pytest there: this module imports nothing
 heavy, the server comes with the first test that asks for it. Needs the extra `sandbox`.
 
     def test_transcribes(polyglot_sandbox):
         client = Polyglot(api_key=polyglot_sandbox.api_key, base_url=polyglot_sandbox.url)
         polyglot_sandbox.faults.add("status call=upload status=503")
         ...
-        assert polyglot_sandbox.ledger.count(call="upload", status=200) == 1
+        assert polyglot_sandbox.ledger.count(call="upload", status=200) == 1  # what arrived
+        assert list(polyglot_sandbox.ledger.starts().values()) == [1]  # what was paid for
 """
 
 from __future__ import annotations
@@ -27,19 +28,19 @@ __all__ = ["SandboxFactory", "polyglot_sandbox", "polyglot_sandbox_factory"]
 
 
 class SandboxFactory(Protocol):
-    """What `polyglot_sandbox_factory` gives: makes a running Sandbox out of any arguments that Sandbox takes.
+    """The type of `polyglot_sandbox_factory`: starts a Sandbox with any arguments that Sandbox takes.
 
-    Unless told otherwise the engine is "scripted", the plan "unlimited", the folder a fresh one under `tmp_path`.
+    By default the engine is "scripted", the plan "unlimited", the folder a fresh one under `tmp_path`.
     """
 
     def __call__(self, **arguments: Any) -> Sandbox:
-        """Make one more; it is closed when the test is over."""
+        """Start one more; it is closed when the test is over."""
         ...
 
 
 @pytest.fixture
 def polyglot_sandbox_factory(tmp_path: Path) -> Iterator[SandboxFactory]:
-    """Makes as many sandboxes as a test wants; see SandboxFactory."""
+    """Start as many sandboxes as a test needs; see SandboxFactory."""
     sandbox_class = _sandbox_class()
     with contextlib.ExitStack() as running:
         made = 0

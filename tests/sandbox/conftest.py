@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
+import socket
 import time
 import wave
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import av
 import httpx
@@ -22,7 +25,7 @@ AUDIO = Path(__file__).parents[2] / "examples" / "audio"
 
 
 class Caller(httpx.Client):
-    """An HTTP client with the few words that every test here uses."""
+    """An HTTP client with the few calls that every test here makes."""
 
     def upload(self, data: bytes = b"some bytes", name: str = "a.mp3", **fields: str) -> httpx.Response:
         return self.post("/transcriptions/upload", files={"file": (name, data)}, data=fields)
@@ -77,6 +80,45 @@ def sandbox(polyglot_sandbox: Sandbox) -> Sandbox:  # noqa: F811
 @pytest.fixture
 def api(sandbox: Sandbox, connect: Callable[..., Caller]) -> Caller:
     return connect(sandbox)
+
+
+class RawUpload:
+    """An upload of which a test sends as much as it wants to, over a socket of its own."""
+
+    def __init__(self, sandbox: Sandbox, data: bytes) -> None:
+        address = urlsplit(sandbox.url)
+        part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.mp3"\r\n\r\n'
+        self.body = part + data + b"\r\n--b--\r\n"
+        self.head = (
+            f"POST {address.path}/transcriptions/upload HTTP/1.1\r\nHost: x\r\nContent-Length: {len(self.body)}\r\n"
+            f"Authorization: Bearer {sandbox.api_key}\r\nContent-Type: multipart/form-data; boundary=b\r\n\r\n"
+        ).encode()
+        self.socket = socket.create_connection((address.hostname, address.port), timeout=5)
+
+    def send(self, start: int, stop: int | None = None) -> None:
+        self.socket.sendall(self.body[start:stop])
+
+    def answer(self) -> http.client.HTTPResponse:
+        """Read the head of an answer."""
+        answer = http.client.HTTPResponse(self.socket, method="POST")
+        answer.begin()
+        return answer
+
+
+@pytest.fixture
+def raw_upload(sandbox: Sandbox) -> Iterator[Callable[..., RawUpload]]:
+    """Opens an upload of some data: its head is sent, and the first `sent` bytes of its body."""
+    uploads: list[RawUpload] = []
+
+    def start(data: bytes, sent: int = 0) -> RawUpload:
+        upload = RawUpload(sandbox, data)
+        uploads.append(upload)
+        upload.socket.sendall(upload.head + upload.body[:sent])
+        return upload
+
+    yield start
+    for upload in uploads:
+        upload.socket.close()
 
 
 @pytest.fixture

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import http.client
 import json
+import shlex
 import time
+from dataclasses import asdict
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from polyglot_async.sandbox import Fault, Faults
+from polyglot_async.sandbox import Fault, Faults, describe_faults
 
 
 @pytest.fixture
@@ -193,6 +197,27 @@ def test_faults_wait_for_their_call_and_their_turn():
         "slow",
         "stall seconds=-1",
         "status 'unclosed",
+        "latency seconds=inf",
+        "latency seconds=nan",
+        "status when=later",
+        "status then=sleep",
+        "status body=pdf",
+        "status json={",
+        "status header=nonsense",
+        "status header='A: b\r\nC: d'",
+        "status credential=jwt",
+        "status at_bytes=-1",
+        "status call=list,odd",
+        "status set=a:1",
+        "reset_after_body at_bytes=5",
+        "lag",
+        "slow bytes_per_second=0",
+        "rewrite set=a",
+        "rewrite set=a:b",
+        "rewrite set=:1",
+        "rewrite where=a",
+        "rewrite utc_offset=24",
+        "rewrite utc_offset=x",
     ],
 )
 def test_a_fault_that_makes_no_sense_is_refused(sandbox, api, text):
@@ -206,6 +231,35 @@ def test_the_text_form():
         "status", call="upload", status=503, times=2, retry_after=1.0, after=3
     )
     assert Fault.parse("stall times=forever") == Fault("stall", times=None)
+
+
+def test_a_list_of_values_and_a_list_of_calls():
+    fault = Fault.parse("rewrite call=list,get set=a:1 set='b:[2, 3]' drop=c,d drop=e")
+    assert (fault.set, fault.drop) == (("a:1", "b:[2, 3]"), ("c", "d", "e"))
+    assert [bool(Faults([fault]).take(call)) for call in ("list", "get", "upload")] == [True, True, False]
+
+
+def test_the_help_lists_every_kind_and_faults_that_can_be_parsed():
+    text = describe_faults()
+    recipes = [line for line in text.splitlines() if line.startswith("    ")]
+    kinds = {Fault.parse(recipe).kind for recipe in recipes}
+    assert len(recipes) >= 10
+    assert all(f"  {kind}: " in text for kind in kinds | {"stall", "wrong_length", "close_after_body"})
+
+
+WORDS = st.sampled_from(
+    ["status", "rewrite", "times", "set", "drop", "header", "json", "call", "=", ":", "1", "\\", "'"]
+)
+
+
+@given(st.text() | st.lists(WORDS | st.text(max_size=3)).map("".join))
+def test_any_text_is_a_fault_or_a_value_error(text):
+    for candidate in (text, f"status {text}", f"rewrite set={text}", f"rewrite set={shlex.quote(text)}"):
+        try:
+            fault = Fault.parse(candidate)
+        except ValueError:
+            continue
+        assert fault == Fault.from_mapping(json.loads(json.dumps(asdict(fault))))
 
 
 def test_the_control_pages(sandbox, api):

@@ -8,6 +8,7 @@ takes several values (`header`, `set`, `drop`, `where`) may be repeated.
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import threading
 from dataclasses import dataclass, fields
@@ -200,8 +201,8 @@ class Fault:
     def _check_values(self) -> None:
         for name in (*_INTEGERS, *_NUMBERS):
             value = getattr(self, name)
-            if value is not None and not value >= 0:
-                raise ValueError(f"{name} is not negative")
+            if value is not None and not 0 <= value < math.inf:
+                raise ValueError(f"{name} is a number from 0, not {value}")
         if self.bytes_per_second == 0:
             raise ValueError("bytes_per_second is more than 0")
         if not _LOWEST_STATUS <= self.status <= _HIGHEST_STATUS:

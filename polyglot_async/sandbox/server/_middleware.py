@@ -85,7 +85,8 @@ class Exchange:
             message["headers"] = [*headers, (b"x-request-id", (self.entry.request_id or "").encode())]
             length = dict(headers).get(b"content-length", b"")
             self._expected_out = int(length) if length.isdigit() else None
-            self.note(status=message["status"])
+            # Where no body follows, the head is the last piece.
+            self.settle(status=message["status"], complete=self._expected_out == 0)
         else:
             self._bytes_out += len(message.get("body", b""))
             # What is streamed ends for the client with the last byte promised, not with the empty piece that follows.
