@@ -1,15 +1,25 @@
 """The credential: asked for when needed, once, and shown nowhere."""
 
+import copy
 import functools
+import io
+import pickle
+import pprint
+import reprlib
+import socket
 import threading
+import traceback
 
 import anyio
 import pytest
+import rich.console
+import rich.pretty
+import rich.traceback
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyglot_async import ConfigurationError
-from polyglot_async._http.credential import Credential
+from polyglot_async import AsyncPolyglot, ConfigurationError, PolyglotError
+from polyglot_async._http.credential import Credential, Secret
 
 SECRET = "sk_0123456789abcdef"
 
@@ -181,3 +191,69 @@ def test_one_credential_may_serve_one_event_loop_after_another():
         credential = Credential(Asked(*"abcdef"))
         anyio.run(refused, credential, backend=backend)
         anyio.run(functools.partial(credential.get, refused="a"), backend=backend)
+
+
+# -- what shows local variables
+
+
+def shown(error):
+    """Return an error with its traceback and the local variables of each frame, as several tools show them."""
+    plain = traceback.TracebackException.from_exception(error, capture_locals=True)
+    page = rich.console.Console(file=io.StringIO(), width=1000)
+    page.print(rich.traceback.Traceback.from_exception(type(error), error, error.__traceback__, show_locals=True))
+    return "".join(plain.format()) + page.file.getvalue()
+
+
+LONG_SECRET = "eyJ" + "0123456789abcdef" * 20
+
+
+@pytest.mark.parametrize("secret", [SECRET, LONG_SECRET])
+def test_a_secret_is_a_string_that_no_repr_shows(secret):
+    value = Secret(secret)
+
+    assert (secret, len(secret), {secret: 1}) == (value, len(value), {value: 1})
+    assert f"Bearer {secret}" == f"Bearer {value}" == Credential.header(value)
+    for tool in (repr, pprint.pformat, reprlib.repr, rich.pretty.pretty_repr, "{!r}".format, "%r".__mod__, ascii):
+        for held in (value, [value], {"key": value}, Credential.header(value), value[:80]):
+            assert secret[:20] not in tool(held)
+    assert secret[:20] not in rich.pretty.pretty_repr(value, max_string=40)
+    assert value == pickle.loads(pickle.dumps(value)) == copy.deepcopy(value)
+
+
+@pytest.mark.parametrize("secret", [SECRET, LONG_SECRET])
+@pytest.mark.parametrize("kind", [None, *KINDS])
+async def test_a_call_that_fails_shows_the_credential_in_no_frame(secret, kind):
+    source = secret if kind is None else sources(*[secret] * 3)[1][kind]
+    client = AsyncPolyglot(source, base_url=f"http://127.0.0.1:{free_port()}/api/v1", max_retries=0)
+    del source
+    async with client:
+        for call in (client.limits, functools.partial(client.transcriptions.upload, b"audio")):
+            with pytest.raises(PolyglotError) as caught:
+                await call()
+            assert secret[:20] not in "".join(
+                line for line in shown(caught.value).splitlines() if "secret" not in line and "kind" not in line
+            )
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@pytest.mark.parametrize("secret", [f"{SECRET} two words", f"{LONG_SECRET}ключ"])
+@pytest.mark.parametrize("kind", [None, *KINDS])
+async def test_a_refused_credential_is_shown_in_no_frame(secret, kind):
+    async def use():
+        await Credential(secret if kind is None else sources(secret)[1][kind]).get()
+
+    with pytest.raises(ConfigurationError) as caught:
+        await use()
+    frames = [frame for frame in walk(caught.value.__traceback__) if "_http" in frame.f_code.co_filename]
+    assert frames[1:]
+    assert secret[:20] not in repr([frame.f_locals for frame in frames])
+
+
+def walk(traceback_):
+    while traceback_ is not None:
+        yield traceback_.tb_frame
+        traceback_ = traceback_.tb_next
