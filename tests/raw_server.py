@@ -6,6 +6,7 @@ import ssl
 import subprocess
 import threading
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import anyio
@@ -120,3 +121,73 @@ async def left(server):
     with anyio.fail_after(5):
         while not server.left.is_set():
             await anyio.sleep(0.005)
+
+
+@dataclass(frozen=True)
+class Received:
+    """A request that a `ScriptedServer` has received; header names are in lower case."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class ScriptedServer:
+    """Answers each request with what `answer(received)` returns: a status, headers and a body; or None, which hangs up.
+
+    A Content-Length among the headers is sent as it is, else the true one is.
+    """
+
+    def __init__(self, answer) -> None:
+        self.received: list[Received] = []
+        received = self.received
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                size = int(self.headers.get("content-length") or 0)
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                request = Received(self.command, self.path, headers, self.rfile.read(size))
+                received.append(request)
+                self.close_connection = True
+                scripted = answer(request)
+                if scripted is None:
+                    return
+                status, headers, body = scripted
+                self.send_response_only(status)
+                if not any(name.lower() in {"content-length", "transfer-encoding"} for name in headers):
+                    self.send_header("Content-Length", str(len(body)))
+                for name, value in {**headers, "Connection": "close"}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                with contextlib.suppress(OSError):  # the client has left
+                    self.wfile.write(body)
+
+            do_POST = do_GET  # noqa: N815 - http.server's naming
+
+            def log_message(self, *_):
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = False
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def scripted():
+    """Starts scripted servers: `scripted(answer).url`."""
+    with contextlib.ExitStack() as servers:
+
+        def start(answer):
+            server = ScriptedServer(answer)
+            servers.callback(server.close)
+            return server
+
+        yield start

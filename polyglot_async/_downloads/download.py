@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,13 @@ from anyio import to_thread
 
 from .._concurrency import OnProgress, report_progress, unwrapped
 from .._errors import RangeError, SourceChangedError
-from .file_writer import Writer, write_behind
-from .partial_download import PartFile
-from .range_reader import RangedFile, Span
-from .ranges import SMALLEST_PART, Validator, next_part_size
+from .file_writer import FileWriter, open_file_writer
+from .html_page import require_file
+from .partial_download import PartialDownload
+from .range_reader import RangedFile
+from .ranges import ByteRange, PartSizes, Validator
 
 if TYPE_CHECKING:
-    import os
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -25,138 +26,166 @@ if TYPE_CHECKING:
 
     from .._http.transport import StreamedResponse
 
-_FIRST_PART = 8 * SMALLEST_PART
+_DEFAULT_SIZES = PartSizes()
 
 
 async def download_file(
-    file: RangedFile, path: str | os.PathLike[str], *, connections: int = 1, on_progress: OnProgress | None = None
+    file: RangedFile,
+    path: str | os.PathLike[str],
+    *,
+    connections: int = 1,
+    on_progress: OnProgress | None = None,
+    sizes: PartSizes = _DEFAULT_SIZES,
 ) -> Path:
     """Download to `path` over up to `connections` connections; return the path.
 
-    What an earlier, broken run left in `<path>.part` is gone on from, if the service proves that it still has the same
-    version; else it is begun anew.
+    What an earlier, broken run left in `<path>.part` is kept if the service proves that it still has the same version;
+    else the download starts over.
 
     Raises:
-        TransferError: the disk refuses, or another process is downloading to the same place.
+        TransferError: the disk refuses, or another process is downloading to the same path.
         SourceChangedError: the file changed on the server during the transfer.
+        ResponseDecodeError: the answer is a page of a proxy, not the file.
         ApiConnectionError: the service keeps breaking off; what is there stays for the next run.
     """
     if connections < 1:
-        raise ValueError(f"connections is {connections!r}: give 1 or more")
-    part = await to_thread.run_sync(PartFile, path, file.request.path)
+        raise ValueError(f"connections is {connections!r}: pass 1 or more")
+    partial = await to_thread.run_sync(PartialDownload, path, file.request.path)
     try:
-        resumed = bool(part.done) and part.validator.if_range is not None
+        resumed = bool(partial.done) and partial.validator.if_range is not None
         try:
-            await _Download(file, part, connections, on_progress).run(resumed=resumed)
+            await _Download(file, partial, connections, on_progress, sizes).run(resumed=resumed)
         except (SourceChangedError, RangeError):
             if not resumed:
                 raise
-            await to_thread.run_sync(part.forget)
-            await _Download(file.forgotten(), part, connections, on_progress).run(resumed=False)
-        return await to_thread.run_sync(part.finish)
+            await to_thread.run_sync(partial.reset)
+            file = RangedFile(file.transport, file.request)
+            await _Download(file, partial, connections, on_progress, sizes).run(resumed=False)
+        return await to_thread.run_sync(partial.finish)
     finally:
         with anyio.CancelScope(shield=True):
-            await to_thread.run_sync(part.close)
+            await to_thread.run_sync(partial.close)
 
 
 async def save_stream(answer: AbstractAsyncContextManager[StreamedResponse], path: str | os.PathLike[str]) -> Path:
-    """Ask for an answer that can be had only once, when its place on the disk is taken; return the path.
+    """Save the answer of a call that is not repeated; return the path. It is sent once the path is open for writing.
 
     Raises:
         TransferError: the disk refuses.
+        ResponseDecodeError: the answer is a page of a proxy, not the file.
         ApiConnectionError: the connection was lost before the end; nothing appears at `path`.
     """
-    part = await to_thread.run_sync(PartFile, path, "")
+    partial = await to_thread.run_sync(PartialDownload, path, "")
     try:
-        async with answer as response:
+        async with answer as response, aclosing(response.chunks()) as chunks:
+            await require_file(response, chunks, method="POST")
             length = response.headers.get("content-length", "")
-            await to_thread.run_sync(part.begin, int(length) if length.isdecimal() else None, Validator())
-            part.total = 0
-            async with write_behind(part.write_at) as writer, aclosing(response.chunks()) as chunks:
+            await to_thread.run_sync(partial.begin, int(length) if length.isdecimal() else None, Validator())
+            partial.total = 0
+            async with open_file_writer(partial.write_at) as writer:
                 async for chunk in chunks:
-                    await writer.write(part.total, chunk)
-                    part.total += len(chunk)
-        return await to_thread.run_sync(part.finish)
+                    if partial.total == 0:
+                        await require_file(response, chunks, chunk, method="POST")
+                    await writer.write(partial.total, chunk)
+                    partial.total += len(chunk)
+        return await to_thread.run_sync(partial.finish)
     finally:
         with anyio.CancelScope(shield=True):
-            await to_thread.run_sync(part.close)
+            await to_thread.run_sync(partial.close)
+
+
+def conversion_format(path: str | os.PathLike[str], format: str | None = None) -> str:  # noqa: A002 - the API's own word
+    """Return the format to convert to: `format`, else the suffix of the name of `path` in lower case.
+
+    Raises:
+        ValueError: the name has no suffix that could be a format.
+    """
+    if format:
+        return format
+    name = os.path.basename(os.fsdecode(path))  # noqa: PTH119 - a path may be bytes
+    suffix = os.path.splitext(name)[1][1:].lower()  # noqa: PTH122
+    if not (suffix.isascii() and suffix.isalnum()):
+        raise ValueError(f"{os.fsdecode(path)!r} has no suffix that names a format: pass format=, e.g. format='mp3'")
+    return suffix
 
 
 @attrs.define
 class _Download:
-    """One run of a download: its connections take spans of what is missing until nothing is."""
+    """One run of a download: its connections take parts of what is missing until nothing is."""
 
     _file: RangedFile
-    _part: PartFile
+    _partial: PartialDownload
     _connections: int
     _on_progress: OnProgress | None
-    _waiting: list[Span] = attrs.field(factory=list, init=False)
-    _begun: bool = attrs.field(default=False, init=False)
-    _started: float = attrs.field(factory=anyio.current_time, init=False)
+    _sizes: PartSizes
+    _unassigned: list[ByteRange] = attrs.field(factory=list, init=False)
+    _answered: bool = attrs.field(default=False, init=False)
+    _started_at: float = attrs.field(default=0.0, init=False)
     _received: int = attrs.field(default=0, init=False)
-    _already: int = attrs.field(default=0, init=False)
+    _already_there: int = attrs.field(default=0, init=False)
 
     async def run(self, *, resumed: bool) -> None:
-        """Bring what is missing."""
+        """Download what is missing."""
+        self._started_at = self._file.runtime.monotonic()
         if resumed:
-            self._file.expect(self._part.total, self._part.validator)
-            self._waiting = [Span(start, stop) for start, stop in self._part.missing()]
-            span = self._next_span()
+            self._file.resume_from(self._partial.total, self._partial.validator)
+            self._unassigned = [ByteRange(start, stop) for start, stop in self._partial.missing()]
+            part = self._next_part()
         else:
             # One connection needs no second request, so it asks for all; several ask for a part to learn the size.
-            span = Span(0, None if self._connections == 1 else _FIRST_PART)
-        if span is None:
+            part = ByteRange(0, None if self._connections == 1 else self._sizes.first)
+        if part is None:
             return
         with unwrapped():
-            async with write_behind(self._part.write_at) as writer, anyio.create_task_group() as tasks:
-                await self._work(span, writer, tasks)
-        if self._part.total is None:
-            self._part.total = self._file.total
+            async with open_file_writer(self._partial.write_at) as writer, anyio.create_task_group() as tasks:
+                await self._run_connection(part, writer, tasks)
+        if self._partial.total is None:
+            self._partial.total = self._file.total
 
-    async def _work(self, span: Span | None, writer: Writer, tasks: TaskGroup) -> None:
-        """Be one connection: bring a span, take the next."""
-        while span is not None:
-            async with aclosing(self._file.read(span)) as pieces:
+    async def _run_connection(self, part: ByteRange | None, writer: FileWriter, tasks: TaskGroup) -> None:
+        """Download one part after the other."""
+        while part is not None:
+            async with aclosing(self._file.read(part)) as pieces:
                 async for offset, chunk in pieces:
-                    if not self._begun:
-                        await self._begin(span, writer, tasks)
+                    if not self._answered:
+                        await self._start_others(part, writer, tasks)
                     await writer.write(offset, chunk)
                     self._received += len(chunk)
-                    await report_progress(self._on_progress, self._already + self._received, self._file.total)
-            if not self._begun:  # an empty file has no piece
-                await self._begin(span, writer, tasks)
-            span = self._next_span()
+                    await report_progress(self._on_progress, self._already_there + self._received, self._file.total)
+            if not self._answered:  # an empty file has no piece
+                await self._start_others(part, writer, tasks)
+            part = self._next_part()
 
-    async def _begin(self, first: Span, writer: Writer, tasks: TaskGroup) -> None:
-        """Take the first answer's word for the size, and let the other connections begin."""
-        self._begun = True
+    async def _start_others(self, first: ByteRange, writer: FileWriter, tasks: TaskGroup) -> None:
+        """Take the size from the first answer, and start the other connections."""
+        self._answered = True
         total = self._file.total
-        await to_thread.run_sync(self._part.begin, total, self._file.validator)
-        self._already = self._part.done_bytes
+        await to_thread.run_sync(self._partial.begin, total, self._file.validator)
+        self._already_there = self._partial.done_bytes
         if not self._file.ranged or total is None:
             first.stop = None
-            self._waiting = []
+            self._unassigned = []
             return
-        if not self._waiting and first.stop is not None and first.stop < total and not self._part.done:
-            self._waiting = [Span(first.stop, total)]
+        if not self._unassigned and first.stop is not None and first.stop < total and not self._partial.done:
+            self._unassigned = [ByteRange(first.stop, total)]
         for _ in range(self._connections - 1):
-            span = self._next_span()
-            if span is None:
+            part = self._next_part()
+            if part is None:
                 break
-            tasks.start_soon(self._work, span, writer, tasks)
+            tasks.start_soon(self._run_connection, part, writer, tasks)
 
-    def _next_span(self) -> Span | None:
-        """Take a piece of what nobody has taken yet."""
-        if not self._waiting:
+    def _next_part(self) -> ByteRange | None:
+        """Take a piece of what no connection has taken yet."""
+        if not self._unassigned:
             return None
-        first = self._waiting[0]
-        assert first.stop is not None  # noqa: S101 - for the type checkers: what waits is bounded
-        missing = sum((span.stop or 0) - span.start for span in self._waiting)
-        elapsed = max(1e-3, anyio.current_time() - self._started)
+        first = self._unassigned[0]
+        assert first.stop is not None  # noqa: S101 - for the type checkers: what is unassigned is bounded
+        missing = sum((part.stop or 0) - part.start for part in self._unassigned)
+        elapsed = max(1e-3, self._file.runtime.monotonic() - self._started_at)
         rate = self._received / elapsed / self._connections
-        size = next_part_size(missing, self._connections, rate)
+        size = self._sizes.next(missing, self._connections, rate)
         if first.stop - first.start <= size:
-            return self._waiting.pop(0)
-        taken = Span(first.start, first.start + size)
+            return self._unassigned.pop(0)
+        taken = ByteRange(first.start, first.start + size)
         first.start += size
         return taken

@@ -1,10 +1,10 @@
-"""Write behind in a worker thread: the mirror of `read_ahead`. Runs on asyncio and on Trio.
+"""A file writer in a worker thread: the mirror of the file reader of uploads. Runs on asyncio and on Trio.
 
-Any number of tasks hand over chunks with their positions; one thread writes them. A few MiB may wait, then those who
-hand over wait, so that a slow disk slows the network down and never fills the memory.
+Any number of tasks queue chunks with their positions; one thread writes them. A few MiB may be queued, then `write`
+waits, so that a slow disk slows the network down and never fills the memory.
 
-What waits is copied into slabs that are used again and again. The copy costs less than it spares: chunks that lived on
-here would have the allocator return and fault in their memory all the time, and small ones would each cost a write.
+What is queued is copied into slabs that are used again and again. The copy costs less than it spares: chunks that were
+kept would have the allocator return and fault in their memory all the time, and small ones would each cost a write.
 """
 
 from __future__ import annotations
@@ -23,75 +23,75 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
 SLAB_BYTES = 1 << 19
-SLABS = 6
+MAX_SLABS = 6
 
 
 @asynccontextmanager
-async def write_behind(write: Callable[[int, memoryview], None]) -> AsyncIterator[Writer]:
-    """Give a writer that calls `write(offset, chunk)` in a worker thread; leaving waits until all is written.
+async def open_file_writer(write: Callable[[int, memoryview], None]) -> AsyncIterator[FileWriter]:
+    """Open a writer that calls `write(offset, chunk)` in a worker thread; leaving waits until all is written.
 
-    The chunk is `write`'s only until it returns. What `write` raises is raised by the writer, at the latest when the
+    `write` may use the chunk only until it returns. What `write` raises is raised by the writer, at the latest when the
     context is left.
     """
-    writer = Writer(write)
+    writer = FileWriter(write)
     with unwrapped():
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(writer.run)
             try:
                 yield writer
             finally:
-                writer.finish()
+                writer.close()
     writer.raise_error()
 
 
 class _Slab:
-    """Bytes gathered for the thread, and where each stretch of them belongs."""
+    """Bytes gathered for the thread, and the place in the file of each extent of them."""
 
     def __init__(self) -> None:
         self._buffer = memoryview(bytearray(SLAB_BYTES))
         self._filled = 0
-        self._stretches: list[list[int]] = []  # offset in the file, start and stop in the buffer
+        self._extents: list[list[int]] = []  # offset in the file, start and stop in the buffer
 
     @property
     def is_full(self) -> bool:
         return self._filled == SLAB_BYTES
 
-    def take(self, offset: int, chunk: memoryview) -> int:
-        """Copy what there is room for; return how much that was."""
+    def append(self, offset: int, chunk: memoryview) -> int:
+        """Copy as much as fits; return how much that was."""
         start = self._filled
         stop = self._filled = min(SLAB_BYTES, start + len(chunk))
         self._buffer[start:stop] = chunk[: stop - start]
-        last = self._stretches[-1] if self._stretches else None
+        last = self._extents[-1] if self._extents else None
         if last is not None and last[0] + last[2] - last[1] == offset:
             last[2] = stop
         else:
-            self._stretches.append([offset, start, stop])
+            self._extents.append([offset, start, stop])
         return stop - start
 
     def write_out(self, write: Callable[[int, memoryview], None]) -> None:
-        for offset, start, stop in self._stretches:
+        for offset, start, stop in self._extents:
             write(offset, self._buffer[start:stop])
 
     def clear(self) -> None:
         self._filled = 0
-        self._stretches.clear()
+        self._extents.clear()
 
 
-class Writer:
-    """Takes chunks; see `write_behind`."""
+class FileWriter:
+    """Queues chunks for the thread that writes them; see `open_file_writer`."""
 
     def __init__(self, write: Callable[[int, memoryview], None]) -> None:
         self._write = write
-        self._open: _Slab | None = None
-        self._made = 0
+        self._current: _Slab | None = None
+        self._allocated = 0
         self._free: deque[_Slab] = deque()
-        self._full: deque[_Slab | None] = deque()
-        self._ready = threading.Semaphore(0)
-        self._room: anyio.Event | None = None
+        self._queue: deque[_Slab | None] = deque()
+        self._queued = threading.Semaphore(0)
+        self._slab_freed: anyio.Event | None = None
         self._error: Exception | None = None
 
     async def write(self, offset: int, chunk: bytes) -> None:
-        """Hand over a chunk for position `offset`; wait while too much is waiting already.
+        """Queue a chunk for position `offset`; wait while too much is queued already.
 
         Raises:
             Exception: what an earlier write raised.
@@ -99,21 +99,21 @@ class Writer:
         rest = memoryview(chunk)
         while rest:
             self.raise_error()
-            slab = self._open = self._open or self._fresh_slab()
+            slab = self._current = self._current or self._take_slab()
             if slab is None:
-                await self._wait_for_room()
+                await self._wait_for_slab()
                 continue
-            taken = slab.take(offset, rest)
-            offset, rest = offset + taken, rest[taken:]
+            copied = slab.append(offset, rest)
+            offset, rest = offset + copied, rest[copied:]
             if slab.is_full:
-                self._hand_over(slab)
-                self._open = None
+                self._enqueue(slab)
+                self._current = None
 
-    def finish(self) -> None:
-        """Let the thread end once all that was handed over is written."""
-        if self._open is not None:
-            self._hand_over(self._open)
-        self._hand_over(None)
+    def close(self) -> None:
+        """Queue what is left; the thread ends once all is written."""
+        if self._current is not None:
+            self._enqueue(self._current)
+        self._enqueue(None)
 
     def raise_error(self) -> None:
         """Raise what a write raised, if one did."""
@@ -121,47 +121,47 @@ class Writer:
             raise self._error
 
     async def run(self) -> None:
-        """Write until `finish`; a cancelled caller still waits for what was handed over."""
-        # Shielded from a cancellation that comes before the thread has started: `finish` is the only way to end it.
+        """Write until `close`; a cancelled caller still waits for what was queued."""
+        # Shielded from a cancellation that comes before the thread has started: `close` is the only way to end it.
         with anyio.CancelScope(shield=True):
-            await to_thread.run_sync(self._drain, limiter=anyio.CapacityLimiter(1))
+            await to_thread.run_sync(self._write_queue, limiter=anyio.CapacityLimiter(1))
 
-    def _fresh_slab(self) -> _Slab | None:
+    def _take_slab(self) -> _Slab | None:
         if self._free:
             return self._free.popleft()
-        if self._made == SLABS:
+        if self._allocated == MAX_SLABS:
             return None
-        self._made += 1
+        self._allocated += 1
         return _Slab()
 
-    def _hand_over(self, slab: _Slab | None) -> None:
-        self._full.append(slab)
-        self._ready.release()
+    def _enqueue(self, slab: _Slab | None) -> None:
+        self._queue.append(slab)
+        self._queued.release()
 
-    async def _wait_for_room(self) -> None:
-        room = self._room = self._room or anyio.Event()
-        # Looked at again now that the event stands there: the thread may have come back with a slab in between.
+    async def _wait_for_slab(self) -> None:
+        freed = self._slab_freed = self._slab_freed or anyio.Event()
+        # Checked again now that the event is set up: the thread may have freed a slab in between.
         if not self._free:
-            await room.wait()
+            await freed.wait()
 
-    def _drain(self) -> None:
+    def _write_queue(self) -> None:
         while True:
-            self._ready.acquire()
-            slab = self._full.popleft()
+            self._queued.acquire()
+            slab = self._queue.popleft()
             if slab is None:
                 return
             if self._error is None:
                 try:
                     slab.write_out(self._write)
-                except Exception as error:  # noqa: BLE001 - raised to those who hand over
+                except Exception as error:  # noqa: BLE001 - raised by the next `write`
                     self._error = error
             slab.clear()
             self._free.append(slab)
-            # Only where somebody waits: a call into the loop takes as long as the write did.
-            if self._room is not None:
-                from_thread.run_sync(self._make_room)
+            # Only where a task waits: a call into the loop takes as long as the write did.
+            if self._slab_freed is not None:
+                from_thread.run_sync(self._notify_slab_freed)
 
-    def _make_room(self) -> None:
-        room, self._room = self._room, None
-        if room is not None:
-            room.set()
+    def _notify_slab_freed(self) -> None:
+        freed, self._slab_freed = self._slab_freed, None
+        if freed is not None:
+            freed.set()

@@ -1,33 +1,26 @@
-"""A file on the service, read by ranges: resumed after a drop, and never spliced of two versions (A7)."""
+"""A file on the service, read by ranges: resumed after a drop, and never spliced of two versions."""
 
 from __future__ import annotations
 
-from contextlib import aclosing, asynccontextmanager
-from random import random
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import attrs
 
-from .._errors import ApiConnectionError, RangeError, SourceChangedError
-from .._http.retry import delay
-from .ranges import Validator, check_content_range, range_header, unsatisfied_total
+from .._errors import ApiConnectionError, PolyglotError, RangeError, SourceChangedError
+from .._http.retry import LONGEST_RETRY_AFTER, Action, Attempts, delay, next_action
+from .html_page import require_file, wants_html
+from .ranges import ByteRange, Validator, check_content_range, range_header, unsatisfied_total
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, Mapping
 
     from .._api.messages import ApiRequest
     from .._http.transport import StreamedResponse, Transport
+    from .._runtime import Runtime
 
 _OK = 200
 _PARTIAL = 206
-
-
-@attrs.define
-class Span:
-    """The bytes from `start` up to, not including, `stop`; None is the file's end. `stop` may move while it is read."""
-
-    start: int
-    stop: int | None = None
 
 
 @attrs.define
@@ -35,15 +28,16 @@ class RangedFile:
     """One file of the service. What the first answer says of it, all later ones must agree with.
 
     Attributes:
-        request: the call that gives it.
-        total: its size in bytes, once an answer has told.
-        validator: which version it is, as far as the service says.
-        content_type: its MIME type, once an answer has told.
+        transport: sends the requests.
+        request: the call that returns it.
+        total: its size in bytes, once an answer has stated it.
+        validator: its version, as far as the service states it.
+        content_type: its MIME type, once an answer has stated it.
         ranged: False once the service has answered a range with the whole.
         known: whether an answer has come.
     """
 
-    _transport: Transport = attrs.field(repr=False)
+    transport: Transport = attrs.field(repr=False)
     request: ApiRequest
     total: int | None = None
     validator: Validator = attrs.field(factory=Validator)
@@ -51,117 +45,132 @@ class RangedFile:
     ranged: bool = True
     known: bool = attrs.field(default=False, init=False)
 
-    def expect(self, total: int | None, validator: Validator) -> None:
-        """Begin with what an earlier run knew: the answers must agree with that."""
+    @property
+    def runtime(self) -> Runtime:
+        """Clock, sleep and randomness."""
+        return self.transport.runtime
+
+    def resume_from(self, total: int | None, validator: Validator) -> None:
+        """Require of the answers what an earlier run knew."""
         self.total, self.validator, self.known = total, validator, True
 
-    def forgotten(self) -> RangedFile:
-        """Give the same file, with nothing known of it."""
-        return RangedFile(self._transport, self.request)
+    async def read(self, wanted: ByteRange) -> AsyncGenerator[tuple[int, bytes], None]:
+        """Iterate over the bytes of `wanted`, each chunk with its position in the file.
 
-    async def read(self, span: Span) -> AsyncGenerator[tuple[int, bytes], None]:
-        """Give the bytes of `span`, each chunk with its position in the file.
-
-        After a drop it goes on from the last good byte, for as long as attempts bring something, and through
-        `max_retries` attempts in a row that bring nothing. Close it (`aclosing`) to give its connection back.
+        After a drop or an answer that does not fit it goes on from the last good byte: as long as attempts bring
+        something, and through `max_retries` attempts in a row that bring nothing. Close it (`aclosing`) to release its
+        connection.
 
         Raises:
-            SourceChangedError: the file is no longer the one that the first answer spoke of.
+            SourceChangedError: the file is no longer the one that the first answer described.
             RangeError: an answer does not fit the range asked for.
+            ResponseDecodeError: the answer is a page of a proxy, not the file.
             ApiConnectionError: the service keeps breaking off.
         """
-        at = span.start
-        fruitless = 0
-        while not self._ends(at, span):
-            began, stop, answered = at, span.stop, False
+        position = wanted.start
+        attempts = Attempts(self.transport.max_retries)
+        while not self._is_read(position, wanted):
+            attempt_start = position
             try:
-                async with self._answer(at, stop) as response, aclosing(self._body(response, at, stop)) as chunks:
-                    answered = True
-                    async for chunk in chunks:
-                        rest = chunk
-                        while rest:
-                            # Looked at anew each time: whoever takes a piece may move the stop, within a chunk too.
-                            piece = rest if span.stop is None else rest[: max(0, span.stop - at)]
-                            if not piece:
-                                return
-                            yield at, piece
-                            at += len(piece)
-                            rest = rest[len(piece) :]
-                # A body of unknown length ends where it ends.
-                self.total = at if self.total is None else self.total
-                _check_progress(began, at, self.total, response)
-            except ApiConnectionError as error:
-                fruitless = 0 if at > began else fruitless + 1
-                # Without an answer, the transport has made its attempts already.
-                if not answered or fruitless > self._transport.max_retries:
-                    raise
-                await self._transport.sleep(delay(fruitless + 1, error, random=random()))  # noqa: S311 - jitter
+                async with aclosing(self._read_once(position, wanted)) as pieces:
+                    async for offset, piece in pieces:
+                        yield offset, piece
+                        position = offset + len(piece)
+                if position == attempt_start and not self._is_read(position, wanted):
+                    raise ApiConnectionError(f"GET {self.request.path}: the answer was empty", method="GET")
+            except SourceChangedError:
+                raise
+            except PolyglotError as error:
+                if position > attempt_start:
+                    attempts = Attempts(self.transport.max_retries)
+                await self._before_retry(error, attempts, counts=position == attempt_start)
 
-    def _ends(self, at: int, span: Span) -> bool:
-        stop = span.stop if span.stop is not None else self.total
-        at_end = self.known and self.total is not None and at >= self.total
-        return at_end or (stop is not None and at >= stop)
+    async def _before_retry(self, error: PolyglotError, attempts: Attempts, *, counts: bool) -> None:
+        """Wait until the next attempt, or raise the error; what has brought something does not count as failed."""
+        may_repeat = not counts or attempts.failed(error)
+        retryable = isinstance(error, RangeError)  # a garbled transfer: see what is answered the next time
+        retryable = retryable or next_action(error, self.request, body_complete=True) is Action.RETRY
+        seconds = delay(attempts.made, error, random=self.runtime.random())
+        if not may_repeat or not retryable or seconds > LONGEST_RETRY_AFTER:
+            raise error
+        await self.runtime.sleep(seconds)
 
-    @asynccontextmanager
-    async def _answer(self, start: int, stop: int | None) -> AsyncIterator[StreamedResponse]:
+    def _is_read(self, position: int, wanted: ByteRange) -> bool:
+        stop = wanted.stop if wanted.stop is not None else self.total
+        at_end = self.known and self.total is not None and position >= self.total
+        return at_end or (stop is not None and position >= stop)
+
+    async def _read_once(self, position: int, wanted: ByteRange) -> AsyncGenerator[tuple[int, bytes], None]:
+        """Send one request for what is left of `wanted`, and iterate over what its answer brings."""
+        # One attempt: all attempts are counted in `read`, whether the head or the body failed.
+        once = attrs.evolve(self.transport, max_retries=0)
+        stream = once.stream(self.request, headers=self._headers(position, wanted.stop))
+        async with stream as response, aclosing(response.chunks()) as chunks:
+            pages_refused = not wants_html(self.request.path.rpartition("/")[2])
+            if pages_refused:
+                await require_file(response, chunks)
+            offset, stop = self._check(response, position, wanted.stop)
+            if response.status_code not in {_OK, _PARTIAL}:
+                return  # a 416 at the end of the file: its body is no part of it
+            async for chunk in chunks:
+                if pages_refused and offset == 0 == position:
+                    await require_file(response, chunks, chunk)
+                # A 200 begins with byte 0: what is there already is dropped.
+                rest = chunk[position - offset :] if offset < position else chunk
+                offset += len(chunk)
+                if stop is not None and offset > stop:
+                    raise RangeError(f"{response.url}: the answer holds more bytes than its Content-Range states")
+                while rest:
+                    # Checked each time: whoever takes a piece may move the stop, within a chunk too.
+                    piece = rest if wanted.stop is None else rest[: max(0, wanted.stop - position)]
+                    if not piece:
+                        return
+                    yield position, piece
+                    position += len(piece)
+                    rest = rest[len(piece) :]
+            if response.status_code == _OK and offset < position:
+                raise SourceChangedError(f"{response.url}: the file became shorter during the transfer")
+            if response.status_code == _OK and self.total is None:
+                self.total = offset  # a body of unknown length ends where it ends
+
+    def _headers(self, start: int, stop: int | None) -> Mapping[str, str]:
         headers = {"range": range_header(start, stop)}
         if self.known and self.validator.if_range is not None:
             headers["if-range"] = self.validator.if_range
-        async with self._transport.stream(self.request, headers=headers) as response:
-            yield response
+        return headers
 
-    async def _body(self, response: StreamedResponse, start: int, stop: int | None) -> AsyncGenerator[bytes, None]:
-        """Check what the answer holds and give its bytes from `start` on."""
+    def _check(self, response: StreamedResponse, start: int, stop: int | None) -> tuple[int, int | None]:
+        """Check what an answer holds; return where its body starts and stops in the file, None for the body's end."""
         if response.status_code == _PARTIAL:
             content = check_content_range(response.headers.get("content-range", ""), start=start, stop=stop)
             if content.total is None:
-                raise RangeError("the answer does not tell the size of the file")
-            self._agree(response, content.total)
-            skipped, left = 0, content.stop - start
-        elif response.status_code == _OK:
-            # The whole file from byte 0: what is there already is read once more and dropped.
+                raise RangeError(f"{response.url}: the answer does not state the size of the file")
+            self._check_version(response, content.total)
+            return start, content.stop
+        if response.status_code == _OK:
             length = response.headers.get("content-length", "")
-            self._agree(response, int(length) if length.isdecimal() else None)
+            self._check_version(response, int(length) if length.isdecimal() else None)
             self.ranged = False
-            skipped, left = start, None
-        else:
-            self._agree_on_nothing(response, start)
-            return
-        async with aclosing(response.chunks()) as chunks:
-            async for chunk in chunks:
-                piece = chunk[skipped:]
-                skipped -= len(chunk) - len(piece)
-                if left is not None:
-                    if len(piece) > left:
-                        raise RangeError("the answer holds more bytes than its Content-Range says")
-                    left -= len(piece)
-                if piece:
-                    yield piece
-
-    def _agree(self, response: StreamedResponse, total: int | None) -> None:
-        if response.headers.get("content-encoding", "identity") != "identity":
-            raise RangeError("the answer is compressed, though it was asked for as it is")
-        validator = Validator.of(response.headers)
-        if self.known:
-            if validator.contradicts(self.validator) or (None not in {total, self.total} and total != self.total):
-                raise SourceChangedError(f"{response.url}: the file changed on the server during the transfer")
-            if response.status_code == _OK and self.validator.if_range not in {None, validator.if_range}:
-                # A 200 to If-Range says that the file changed, unless it proves the contrary (RFC 9110, 13.1.5).
-                raise SourceChangedError(f"{response.url}: the file changed on the server during the transfer")
-            return
-        self.known = True
-        self.total, self.validator = total, validator
-        self.content_type = response.headers.get("content-type")
-
-    def _agree_on_nothing(self, response: StreamedResponse, start: int) -> None:
-        """Take a 416: right where `start` is the end of the file, as it is in an empty one."""
+            return 0, None
+        # A 416 is right where `start` is the end of the file, as it is in an empty one.
         total = unsatisfied_total(response.headers.get("content-range", ""))
         if total is not None:
-            self._agree(response, total)
+            self._check_version(response, total)
         if total is None or start < total:
             raise RangeError(f"{response.url}: the service refuses the bytes from {start} on")
+        return start, None
 
-
-def _check_progress(began: int, at: int, total: int, response: StreamedResponse) -> None:
-    if at == began < total:
-        raise ApiConnectionError("the answer was empty", method="GET", url=response.url)
+    def _check_version(self, response: StreamedResponse, total: int | None) -> None:
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise RangeError(f"{response.url}: the answer is compressed, though it was asked for as it is")
+        validator = Validator.of(response.headers)
+        if not self.known:
+            self.known = True
+            self.total, self.validator = total, validator
+            self.content_type = response.headers.get("content-type")
+            return
+        changed = validator.contradicts(self.validator) or (None not in {total, self.total} and total != self.total)
+        # A 200 to If-Range means that the file changed, unless it proves the contrary (RFC 9110, 13.1.5).
+        unproven = response.status_code == _OK and self.validator.if_range not in {None, validator.if_range}
+        if changed or unproven:
+            raise SourceChangedError(f"{response.url}: the file changed on the server during the transfer")

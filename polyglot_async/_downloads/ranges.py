@@ -1,4 +1,4 @@
-"""Byte ranges (RFC 9110, section 14): write the request's header, check what came back, keep account of what is had."""
+"""Byte ranges (RFC 9110, section 14): write the request's header, check the answer's, keep account of what is there."""
 
 from __future__ import annotations
 
@@ -15,10 +15,21 @@ if TYPE_CHECKING:
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASCII | re.IGNORECASE)
 _UNSATISFIED_RANGE = re.compile(r"bytes \*/(\d{1,19})", re.ASCII | re.IGNORECASE)
 
+ByteRanges: TypeAlias = tuple[tuple[int, int], ...]
+"""Ranges, each a start and a stop (excluded): sorted, and none touches another."""
+
+
+@attrs.define
+class ByteRange:
+    """The bytes from `start` up to, not including, `stop`; None is the file's end. `stop` may move while it is read."""
+
+    start: int
+    stop: int | None = None
+
 
 @attrs.frozen
 class ContentRange:
-    """What a 206 says it holds: `start` included, `stop` excluded; `total` is the whole file's size, if told."""
+    """What a 206 holds: `start` included, `stop` excluded; `total` is the whole file's size, or None if unknown."""
 
     start: int
     stop: int
@@ -27,7 +38,7 @@ class ContentRange:
 
 @attrs.frozen
 class Validator:
-    """What tells one version of a file from another (A7): a strong ETag, else Last-Modified, else nothing.
+    """What tells one version of a file from another: a strong ETag, else Last-Modified, else nothing.
 
     A weak ETag does not promise equal bytes (RFC 9110, section 8.8.1), so it is not used.
     """
@@ -37,7 +48,7 @@ class Validator:
 
     @classmethod
     def of(cls, headers: Mapping[str, str]) -> Validator:
-        """Read the validators of an answer; `headers` have names in lower case."""
+        """Return the validators of an answer; `headers` have names in lower case."""
         etag = headers.get("etag")
         return cls(
             etag=etag if etag and not etag.startswith("W/") else None, last_modified=headers.get("last-modified")
@@ -45,23 +56,23 @@ class Validator:
 
     @property
     def if_range(self) -> str | None:
-        """The value for `If-Range`, or None where nothing can be said."""
+        """The value for `If-Range`, or None where the service sent no validator."""
         return self.etag or self.last_modified
 
     def contradicts(self, other: Validator) -> bool:
-        """Whether the two cannot be of the same version: what both know differs."""
+        """Return whether the two cannot be of the same version: a validator that both have differs."""
         if self.etag and other.etag:
             return self.etag != other.etag
         return bool(self.last_modified and other.last_modified and self.last_modified != other.last_modified)
 
 
 def range_header(start: int, stop: int | None = None) -> str:
-    """Write `Range` for the bytes from `start` up to, not including, `stop`; without `stop` to the end."""
+    """Return `Range` for the bytes from `start` up to, not including, `stop`; without `stop` to the end."""
     return f"bytes={start}-" if stop is None else f"bytes={start}-{stop - 1}"
 
 
 def read_content_range(value: str) -> ContentRange:
-    """Read the `Content-Range` of a 206.
+    """Parse the `Content-Range` of a 206.
 
     Raises:
         RangeError: it is missing, malformed or contradicts itself.
@@ -77,15 +88,15 @@ def read_content_range(value: str) -> ContentRange:
 
 
 def unsatisfied_total(value: str) -> int | None:
-    """Read the file's size from the `Content-Range` of a 416, `bytes */1234`; None where it does not say."""
+    """Parse the `Content-Range` of a 416, `bytes */1234`; return the file's size, or None where it is not there."""
     match = _UNSATISFIED_RANGE.fullmatch(value.strip())
     return int(match[1]) if match else None
 
 
 def check_content_range(value: str, *, start: int, stop: int | None) -> ContentRange:
-    """Check that a 206 holds what was asked for: it begins at `start` and does not go beyond `stop`.
+    """Return what a 206 holds, after checking that it begins at `start` and does not go beyond `stop`.
 
-    A server may answer with less than was asked for (RFC 9110, section 15.3.7); the rest is then asked for anew.
+    A server may answer with less than was asked for (RFC 9110, section 15.3.7); the rest is then a further request.
 
     Raises:
         RangeError: it holds something else.
@@ -96,41 +107,46 @@ def check_content_range(value: str, *, start: int, stop: int | None) -> ContentR
     return content
 
 
-def next_part_size(missing: int, connections: int, bytes_per_second: float) -> int:
-    """Choose how much one connection should ask for next, of `missing` bytes that nobody has asked for yet.
+@attrs.frozen(kw_only=True)
+class PartSizes:
+    """Bytes to ask for in one request of a download over several connections.
 
-    Half of a fair share: parts grow smaller towards the end, so that all connections end together. Yet no part is
-    shorter than about a quarter of a second's work of one connection: each is a request, and counts against the day's.
+    Attributes:
+        first: the first request's, sent before the file's size is known.
+        smallest: the least that a later request asks for; each is a request, and counts against the day's quota.
     """
-    smallest = max(SMALLEST_PART, int(bytes_per_second / 4))
-    return min(missing, max(smallest, missing // (2 * max(1, connections))))
+
+    first: int = 8 << 20
+    smallest: int = 1 << 20
+
+    def next(self, missing: int, connections: int, bytes_per_second: float) -> int:
+        """Return how much a connection should ask for next, of `missing` bytes that nobody has asked for yet.
+
+        Half of a fair share: parts grow smaller towards the end, so that all connections end together. Yet no part is
+        shorter than about a quarter of a second's work of one connection.
+        """
+        smallest = max(self.smallest, int(bytes_per_second / 4))
+        return min(missing, max(smallest, missing // (2 * max(1, connections))))
 
 
-SMALLEST_PART = 1 << 20
-
-
-Spans: TypeAlias = tuple[tuple[int, int], ...]
-"""Byte ranges, each a start and a stop (excluded), in order, apart from one another."""
-
-
-def with_span(spans: Spans, start: int, stop: int) -> Spans:
-    """Add the bytes from `start` to `stop` to `spans`, joining what touches."""
+def add_range(ranges: ByteRanges, start: int, stop: int) -> ByteRanges:
+    """Return `ranges` with the bytes from `start` to `stop` added; what touches is joined."""
     if start >= stop:
-        return spans
-    before = tuple(span for span in spans if span[1] < start)
-    after = tuple(span for span in spans if span[0] > stop)
-    touching = spans[len(before) : len(spans) - len(after)]
+        return ranges
+    before = tuple(present for present in ranges if present[1] < start)
+    after = tuple(present for present in ranges if present[0] > stop)
+    touching = ranges[len(before) : len(ranges) - len(after)]
     if touching:
         start, stop = min(start, touching[0][0]), max(stop, touching[-1][1])
     return (*before, (start, stop), *after)
 
 
-def missing_spans(spans: Spans, total: int) -> Spans:
-    """Give what `spans` lack of a file of `total` bytes."""
-    edges = [0, *(edge for span in spans for edge in span), total]
+def missing_ranges(ranges: ByteRanges, total: int) -> ByteRanges:
+    """Return what `ranges` lack of a file of `total` bytes."""
+    edges = [0, *(edge for present in ranges for edge in present), total]
     return tuple((start, stop) for start, stop in zip(edges[::2], edges[1::2], strict=True) if start < stop)
 
 
-def covered_bytes(spans: Spans) -> int:
-    """Count the bytes in `spans`."""
-    return sum(stop - start for start, stop in spans)
+def covered_bytes(ranges: ByteRanges) -> int:
+    """Return the number of bytes in `ranges`."""
+    return sum(stop - start for start, stop in ranges)

@@ -1,4 +1,4 @@
-"""The source media of a task without downloading it: as a stream that resumes, or as a file one can seek in."""
+"""The source media of a task without downloading it: as a stream that resumes, or as a seekable file."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from .range_reader import RangedFile, Span
+from .ranges import ByteRange
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
+
+    from .range_reader import RangedFile
 
 BLOCK_BYTES = 256 << 10
 CACHED_BLOCKS = 32
@@ -22,8 +24,8 @@ class MediaStream:
     """The source media from its first byte to its last: `async for chunk in stream`, once.
 
     Attributes:
-        size: bytes, or None where the service does not tell.
-        content_type: MIME type, or None where the service does not tell.
+        size: bytes, or None where the service does not state it.
+        content_type: MIME type, or None where the service does not state it.
     """
 
     def __init__(self, file: RangedFile, first: bytes, rest: AsyncGenerator[tuple[int, bytes], None]) -> None:
@@ -45,8 +47,8 @@ class MediaStream:
 
 @asynccontextmanager
 async def open_stream(file: RangedFile) -> AsyncIterator[MediaStream]:
-    """Open the stream; after a drop it goes on from the last good byte by itself."""
-    async with aclosing(file.read(Span(0))) as pieces:
+    """Open the stream; after a drop it resumes from the last good byte."""
+    async with aclosing(file.read(ByteRange(0))) as pieces:
         first = await anext(pieces, None)
         yield MediaStream(file, first[1] if first else b"", pieces)
 
@@ -60,10 +62,10 @@ async def open_media(file: RangedFile) -> AsyncIterator[RemoteMedia]:
 
 
 class RemoteMedia:
-    """The source media as a file one can seek in: only what is read is fetched, in blocks of 256 KiB.
+    """The source media as a seekable file: only what is read is fetched, in blocks of 256 KiB.
 
-    The last 8 MiB read are kept. Each fetch is a request and counts against the day's. All reads are of one version of
-    the file; if it changes on the server, they raise.
+    The last 8 MiB read are kept. Each fetch is a request and counts against the day's quota. All reads are of one
+    version of the file; if it changes on the server, they raise.
     """
 
     def __init__(self, file: RangedFile) -> None:
@@ -80,7 +82,7 @@ class RemoteMedia:
 
     @property
     def content_type(self) -> str | None:
-        """MIME type, or None where the service does not tell."""
+        """MIME type, or None where the service does not state it."""
         return self._file.content_type
 
     @property
@@ -102,7 +104,7 @@ class RemoteMedia:
             return b""
         first, last = offset // BLOCK_BYTES, (stop - 1) // BLOCK_BYTES
         async with self._lock:
-            blocks = await self._take(first, last)
+            blocks = await self._read_blocks(first, last)
         joined = b"".join(blocks)
         return joined[offset - first * BLOCK_BYTES : stop - first * BLOCK_BYTES]
 
@@ -116,7 +118,7 @@ class RemoteMedia:
         """Move the position, as `io.IOBase.seek` does; no request is made. Returns the position."""
         origins = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}
         if whence not in origins:
-            raise ValueError(f"whence is {whence!r}: give 0, 1 or 2")
+            raise ValueError(f"whence is {whence!r}: pass 0, 1 or 2")
         position = origins[whence] + offset
         if position < 0:
             raise ValueError(f"cannot seek to {position}")
@@ -124,33 +126,33 @@ class RemoteMedia:
         return position
 
     def tell(self) -> int:
-        """Give the position, in bytes from the start."""
+        """Return the position, in bytes from the start."""
         return self._position
 
-    async def _take(self, first: int, last: int) -> list[bytes]:
-        """Give the blocks from `first` to `last`, fetching each run of missing ones with one request."""
-        taken = {index: self._blocks[index] for index in range(first, last + 1) if index in self._blocks}
+    async def _read_blocks(self, first: int, last: int) -> list[bytes]:
+        """Return the blocks from `first` to `last`; fetch each run of missing ones with one request."""
+        blocks = {index: self._blocks[index] for index in range(first, last + 1) if index in self._blocks}
         index = first
         while index <= last:
-            if index in taken:
+            if index in blocks:
                 index += 1
                 continue
             end = index
-            while end < last and end + 1 not in taken:
+            while end < last and end + 1 not in blocks:
                 end += 1
             data = await self._fetch(index, end)
-            taken.update({index + i: data[i * BLOCK_BYTES : (i + 1) * BLOCK_BYTES] for i in range(end - index + 1)})
+            blocks.update({index + i: data[i * BLOCK_BYTES : (i + 1) * BLOCK_BYTES] for i in range(end - index + 1)})
             index = end + 1
         for index in range(first, last + 1):
-            self._blocks[index] = taken[index]
+            self._blocks[index] = blocks[index]
             self._blocks.move_to_end(index)
         while len(self._blocks) > CACHED_BLOCKS:
             self._blocks.popitem(last=False)
-        return [taken[index] for index in range(first, last + 1)]
+        return [blocks[index] for index in range(first, last + 1)]
 
     async def _fetch(self, first: int, last: int) -> bytes:
         data = bytearray()
-        async with aclosing(self._file.read(Span(first * BLOCK_BYTES, (last + 1) * BLOCK_BYTES))) as pieces:
+        async with aclosing(self._file.read(ByteRange(first * BLOCK_BYTES, (last + 1) * BLOCK_BYTES))) as pieces:
             async for _, chunk in pieces:
                 data += chunk
                 self._fetched += len(chunk)

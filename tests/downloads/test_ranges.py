@@ -1,4 +1,4 @@
-"""Byte ranges: what is asked for, what came back, what is had."""
+"""Byte ranges: what is asked for, what came back, what is there."""
 
 from itertools import pairwise
 
@@ -8,17 +8,16 @@ from hypothesis import strategies as st
 
 from polyglot_async import RangeError
 from polyglot_async._downloads.ranges import (
-    SMALLEST_PART,
     ContentRange,
+    PartSizes,
     Validator,
+    add_range,
     check_content_range,
     covered_bytes,
-    missing_spans,
-    next_part_size,
+    missing_ranges,
     range_header,
     read_content_range,
     unsatisfied_total,
-    with_span,
 )
 
 sizes = st.integers(0, 10**18)
@@ -87,7 +86,7 @@ def test_an_answer_must_begin_where_it_was_asked_to_and_not_go_beyond(start, sto
     [("bytes */1234", 1234), (" BYTES */0", 0), ("bytes 0-1/2", None), ("bytes */*", None), ("", None),
      ("bytes */-1", None), ("bytes */٣", None)],
 )  # fmt: skip
-def test_a_416_may_tell_the_size(value, total):
+def test_a_416_may_state_the_size(value, total):
     assert total == unsatisfied_total(value)
 
 
@@ -99,30 +98,36 @@ def test_any_string_in_a_416_is_read_without_an_error(value):
 
 
 @given(st.lists(st.tuples(small, small), max_size=12), small)
-def test_spans_and_what_they_lack_cover_a_file_exactly_once(pairs, total):
+def test_ranges_and_what_they_lack_cover_a_file_exactly_once(pairs, total):
     pairs = [(min(start, total), min(stop, total)) for start, stop in pairs]
-    had = ()
+    there = ()
     for start, stop in pairs:
-        had = with_span(had, start, stop)
-    missing = missing_spans(had, total)
+        there = add_range(there, start, stop)
+    missing = missing_ranges(there, total)
     truth = {byte for start, stop in pairs for byte in range(start, stop)}
 
-    assert truth == {byte for start, stop in had for byte in range(start, stop)}
-    assert len(truth) == covered_bytes(had)
-    assert list(range(total)) == sorted(byte for start, stop in (*had, *missing) for byte in range(start, stop))
-    assert all(before[1] < after[0] for spans in (had, missing) for before, after in pairwise(spans))
+    assert truth == {byte for start, stop in there for byte in range(start, stop)}
+    assert len(truth) == covered_bytes(there)
+    assert list(range(total)) == sorted(byte for start, stop in (*there, *missing) for byte in range(start, stop))
+    assert all(before[1] < after[0] for ranges in (there, missing) for before, after in pairwise(ranges))
 
 
-@given(total=st.integers(1, 10**12), connections=st.integers(0, 64), rate=st.floats(0, 1e9))
-def test_parts_grow_smaller_and_come_to_an_end(total, connections, rate):
+@given(
+    total=st.integers(1, 10**12),
+    connections=st.integers(0, 64),
+    rate=st.floats(0, 1e9),
+    smallest=st.integers(1 << 20, 1 << 30),
+)
+def test_parts_grow_smaller_and_come_to_an_end(total, connections, rate, smallest):
+    sizes = PartSizes(smallest=smallest)
     missing, parts = total, []
     while missing:
-        parts.append(next_part_size(missing, connections, rate))
+        parts.append(sizes.next(missing, connections, rate))
         missing -= parts[-1]
 
     assert total == sum(parts)
     assert sorted(parts, reverse=True) == parts
-    assert all(part >= min(SMALLEST_PART, total) for part in parts[:-1])
+    assert all(part >= min(smallest, total) for part in parts[:-1])
     assert len(parts) < 4000
 
 
