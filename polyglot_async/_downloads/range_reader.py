@@ -10,7 +10,7 @@ import attrs
 from .._errors import ApiConnectionError, PolyglotError, RangeError, SourceChangedError
 from .._http.retry import LONGEST_RETRY_AFTER, Action, Attempts, delay, next_action
 from .html_page import require_file, wants_html
-from .ranges import ByteRange, Validator, check_content_range, range_header, unsatisfied_total
+from .ranges import ByteRange, Validator, check_content_range, parse_unsatisfied_range, range_header
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -153,7 +153,7 @@ class RangedFile:
             self.ranged = False
             return 0, None
         # A 416 is right where `start` is the end of the file, as it is in an empty one.
-        total = unsatisfied_total(response.headers.get("content-range", ""))
+        total = parse_unsatisfied_range(response.headers.get("content-range", ""))
         if total is not None:
             self._check_version(response, total)
         if total is None or start < total:

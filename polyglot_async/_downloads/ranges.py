@@ -71,7 +71,7 @@ def range_header(start: int, stop: int | None = None) -> str:
     return f"bytes={start}-" if stop is None else f"bytes={start}-{stop - 1}"
 
 
-def read_content_range(value: str) -> ContentRange:
+def parse_content_range(value: str) -> ContentRange:
     """Parse the `Content-Range` of a 206.
 
     Raises:
@@ -87,7 +87,7 @@ def read_content_range(value: str) -> ContentRange:
     return ContentRange(start, last + 1, total)
 
 
-def unsatisfied_total(value: str) -> int | None:
+def parse_unsatisfied_range(value: str) -> int | None:
     """Parse the `Content-Range` of a 416, `bytes */1234`; return the file's size, or None where it is not there."""
     match = _UNSATISFIED_RANGE.fullmatch(value.strip())
     return int(match[1]) if match else None
@@ -101,7 +101,7 @@ def check_content_range(value: str, *, start: int, stop: int | None) -> ContentR
     Raises:
         RangeError: it holds something else.
     """
-    content = read_content_range(value)
+    content = parse_content_range(value)
     if content.start != start or (stop is not None and content.stop > stop):
         raise RangeError(f"asked for {range_header(start, stop)}, but the answer holds {value!r}")
     return content

@@ -15,9 +15,9 @@ from polyglot_async._downloads.ranges import (
     check_content_range,
     covered_bytes,
     missing_ranges,
+    parse_content_range,
+    parse_unsatisfied_range,
     range_header,
-    read_content_range,
-    unsatisfied_total,
 )
 
 sizes = st.integers(0, 10**18)
@@ -34,8 +34,8 @@ def test_a_good_content_range_is_read(start, length, beyond):
     stop = start + length
     total = stop + beyond
 
-    assert ContentRange(start, stop, total) == read_content_range(f"bytes {start}-{stop - 1}/{total}")
-    assert ContentRange(start, stop, None) == read_content_range(f" Bytes {start}-{stop - 1}/* ")
+    assert ContentRange(start, stop, total) == parse_content_range(f"bytes {start}-{stop - 1}/{total}")
+    assert ContentRange(start, stop, None) == parse_content_range(f" Bytes {start}-{stop - 1}/* ")
 
 
 @given(start=sizes, last=sizes, total=sizes)
@@ -43,13 +43,13 @@ def test_a_content_range_that_contradicts_itself_is_refused(start, last, total):
     assume(last < start or last >= total)
 
     with pytest.raises(RangeError, match="contradicts itself"):
-        read_content_range(f"bytes {start}-{last}/{total}")
+        parse_content_range(f"bytes {start}-{last}/{total}")
 
 
 @given(st.text() | st.from_regex(r"bytes [-0-9*/ ]*"))
 def test_any_string_is_a_range_within_its_file_or_a_range_error(value):
     try:
-        content = read_content_range(value)
+        content = parse_content_range(value)
     except RangeError:
         return
 
@@ -65,7 +65,7 @@ def test_any_string_is_a_range_within_its_file_or_a_range_error(value):
 )  # fmt: skip
 def test_whatever_is_not_a_single_byte_range_is_refused(value):
     with pytest.raises(RangeError):
-        read_content_range(value)
+        parse_content_range(value)
 
 
 @given(start=small, stop=small, asked_start=small, asked_stop=st.none() | small)
@@ -87,12 +87,12 @@ def test_an_answer_must_begin_where_it_was_asked_to_and_not_go_beyond(start, sto
      ("bytes */-1", None), ("bytes */٣", None)],
 )  # fmt: skip
 def test_a_416_may_state_the_size(value, total):
-    assert total == unsatisfied_total(value)
+    assert total == parse_unsatisfied_range(value)
 
 
 @given(st.text())
 def test_any_string_in_a_416_is_read_without_an_error(value):
-    total = unsatisfied_total(value)
+    total = parse_unsatisfied_range(value)
 
     assert total is None or total >= 0
 
