@@ -84,7 +84,7 @@ class Limiter:
         limits_fetched: whether the account's limits were fetched; `update` sets it.
 
     Raises:
-        ValueError: `on_quota` is something else.
+        ValueError: `on_quota` or `limits` is something else.
     """
 
     def __init__(
@@ -94,8 +94,10 @@ class Limiter:
         runtime: Runtime | None = None,
         on_quota: Literal["raise", "wait"] = "raise",
     ) -> None:
-        if on_quota not in {"raise", "wait"}:
+        if on_quota not in ("raise", "wait"):
             raise ValueError(f"on_quota is {on_quota!r}; use 'raise' or 'wait'")
+        if not isinstance(limits, Limits | None):
+            raise ValueError(f"limits is {limits!r}; pass polyglot_async.Limits(...), or None to fetch them")
         self.limits_fetched = False
         self._stated = limits or Limits()
         self._known = self._stated

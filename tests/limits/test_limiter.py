@@ -659,10 +659,16 @@ def test_a_429_lowers_stated_and_fetched_limits():
     in_virtual_time(main)
 
 
-@pytest.mark.parametrize("on_quota", ["wiat", "", None, True])
+@pytest.mark.parametrize("on_quota", ["wiat", "", None, True, []])
 def test_another_on_quota_is_refused(on_quota):
     with pytest.raises(ValueError, match=r"on_quota is .*; use 'raise' or 'wait'"):
         Limiter(on_quota=on_quota)
+
+
+@pytest.mark.parametrize("limits", [{"requests_per_day": 5}, 5, "pro", ()])
+def test_limits_of_another_type_are_refused(limits):
+    with pytest.raises(ValueError, match=r"limits is .*; pass polyglot_async.Limits"):
+        Limiter(limits)
 
 
 # Counting and settling.

@@ -159,7 +159,8 @@ def test_a_quota_that_the_service_says_is_spent_is_denied_until_it_resets():
 
 
 def test_of_several_spent_quotas_the_one_that_resets_last_is_named():
-    counters = counters_of(requests_per_day=0)
+    counters = counters_of(requests_per_day=1)
+    acquire(counters)
     counters.exhaust("monthly", JUNE)
     assert "monthly" == acquire(counters).limit
     counters.exhaust("monthly", NOON + timedelta(minutes=1))
