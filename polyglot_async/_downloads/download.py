@@ -77,21 +77,25 @@ async def save_stream(answer: AbstractAsyncContextManager[StreamedResponse], pat
     """
     partial = await to_thread.run_sync(PartialDownload, path, "")
     try:
-        async with answer as response, aclosing(response.chunks()) as chunks:
-            await require_file(response, chunks, method="POST")
-            length = response.headers.get("content-length", "")
-            await to_thread.run_sync(partial.begin, int(length) if length.isdecimal() else None, Validator())
-            partial.total = 0
-            async with open_file_writer(partial.write_at) as writer:
-                async for chunk in chunks:
-                    if partial.total == 0:
-                        await require_file(response, chunks, chunk, method="POST")
-                    await writer.write(partial.total, chunk)
-                    partial.total += len(chunk)
+        await _write_answer(answer, partial)
         return await to_thread.run_sync(partial.finish)
     finally:
         with anyio.CancelScope(shield=True):
             await to_thread.run_sync(partial.close)
+
+
+async def _write_answer(answer: AbstractAsyncContextManager[StreamedResponse], partial: PartialDownload) -> None:
+    async with answer as response, aclosing(response.chunks()) as chunks:
+        await require_file(response, chunks, method="POST")
+        length = response.headers.get("content-length", "")
+        await to_thread.run_sync(partial.begin, int(length) if length.isdecimal() else None, Validator())
+        partial.total = 0
+        async with open_file_writer(partial.write_at) as writer:
+            async for chunk in chunks:
+                if partial.total == 0:
+                    await require_file(response, chunks, chunk, method="POST")
+                await writer.write(partial.total, chunk)
+                partial.total += len(chunk)
 
 
 def conversion_format(path: str | os.PathLike[str], format: str | None = None) -> str:  # noqa: A002 - the API's own word

@@ -1,4 +1,4 @@
-"""Where a credential may be sent."""
+"""Base URLs, and whether a credential may be sent there."""
 
 import httpx
 import pytest
@@ -75,7 +75,7 @@ def test_good_urls_are_taken_without_their_last_slash(text, expected):
         "https://:p@host", "https://%2e", "https://②.ru", "https://host\x00", "https://\udc80",
     ],
 )  # fmt: skip
-def test_whatever_is_no_base_url_is_a_configuration_error(text):
+def test_what_is_no_base_url_is_a_configuration_error(text):
     with pytest.raises(ConfigurationError):
         checked_base_url(text)
 
@@ -112,3 +112,22 @@ def test_no_message_shows_what_may_be_secret(text):
     assert "secret" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("host/api", DEFAULT_BASE_URL),
+        ("", DEFAULT_BASE_URL),
+        (5, DEFAULT_BASE_URL),
+        ("http://host", "use https"),
+        ("https://u:p@host", "api_key"),
+        ("https://host?a=b", "remove all from"),
+        ("https://host#a", "remove all from"),
+    ],
+)
+def test_each_message_states_what_to_do(text, advice):
+    with pytest.raises(ConfigurationError, match="base_url") as caught:
+        checked_base_url(text)
+
+    assert advice in str(caught.value)
