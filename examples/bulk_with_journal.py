@@ -1,4 +1,4 @@
-"""A whole folder, a few files at a time, to subtitles. Stop it at any moment and run it again: it goes on.
+"""A whole folder, a few files at a time, to subtitles. Stop it at any moment and run it again: it resumes.
 
     python bulk_with_journal.py recordings/
 
@@ -16,7 +16,7 @@ MEDIA = {".mp3", ".mp4", ".m4a", ".wav", ".ogg", ".flac", ".mov", ".mkv", ".webm
 
 
 async def main(folder: Path, paths: list[Path]) -> int:
-    """Transcribe all `paths`; give the number of files without a transcript."""
+    """Transcribe all `paths`; return the number of files without a transcript."""
     async with AsyncPolyglot() as client, client.batch(paths, journal=folder / "journal.db") as outcomes:
         async for outcome in outcomes:
             if outcome.transcript is not None:

@@ -15,15 +15,15 @@ from polyglot_async import AsyncPolyglot
 
 
 async def main(path: str, proxy: str) -> None:
-    """Transcribe through a proxy, saying which requests were made."""
+    """Transcribe through a proxy, and print which requests were made."""
 
-    async def say(request: httpx.Request) -> None:
+    async def log_request(request: httpx.Request) -> None:
         print(request.method, request.url.path)
 
     through_proxy = httpx.AsyncHTTPTransport(proxy=proxy, limits=httpx.Limits(max_connections=10))
     async with (
         # Mounts choose a transport by the URL: here everything takes the proxy; "all://*.polyglotvoice.ru" is narrower.
-        httpx.AsyncClient(mounts={"all://": through_proxy}, event_hooks={"request": [say]}) as http,
+        httpx.AsyncClient(mounts={"all://": through_proxy}, event_hooks={"request": [log_request]}) as http,
         AsyncPolyglot(http_client=http) as client,
     ):
         print((await client.transcribe(path)).text)

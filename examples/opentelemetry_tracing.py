@@ -3,7 +3,7 @@
     pip install opentelemetry-sdk opentelemetry-instrumentation-httpx
     python opentelemetry_tracing.py audio/austen-0880.wav
 
-The instrumentation of httpx is told of the one client that it shall watch; its `instrument()` for all clients would
+The instrumentation of httpx is handed the one client that it watches; its `instrument()` for all clients would
 see httpx's own transports only, and not the faster one that the SDK brings. Neither spans nor logs hold the key.
 """
 

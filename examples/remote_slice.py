@@ -3,7 +3,7 @@
     pip install av
     python remote_slice.py TASK_ID
 
-`open_source` of the sync client gives a binary file as the standard library knows it, so whatever takes a file object
+`open_source` of the sync client returns a binary file as the standard library knows it, so whatever takes a file object
 can read from it: `wave` here, PyAV for all other media. Only the blocks that they touch are fetched.
 """
 

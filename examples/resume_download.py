@@ -1,4 +1,4 @@
-"""Get a task's source media back, over four connections. If it breaks off, run it again: it goes on.
+"""Get a task's source media back, over four connections. If it breaks off, run it again: it resumes.
 
     python resume_download.py TASK_ID film.mp4
 
@@ -13,7 +13,7 @@ from polyglot_async import ApiConnectionError, AsyncPolyglot, ServerError
 
 
 async def main(task_id: str, path: str) -> int:
-    """Download; give the exit status."""
+    """Download; return the exit status."""
     steps: list[int] = []
     async with AsyncPolyglot() as client:
         try:

@@ -25,16 +25,16 @@ def words_in(recording: bytes, *, api_key: str, base_url: str) -> int:
 
 
 def test_it_counts_words(polyglot_sandbox_factory: SandboxFactory) -> None:
-    """The scripted engine says what you tell it to say."""
+    """The scripted engine returns the text that you pass to it."""
     sandbox = polyglot_sandbox_factory(engine=ScriptedEngine("one two three"))
     assert words_in(b"audio", api_key=sandbox.api_key, base_url=sandbox.url) == 3
 
 
-def test_it_bears_a_busy_service(polyglot_sandbox: Sandbox) -> None:
-    """What goes wrong is said in a line, and the ledger knows what arrived."""
-    polyglot_sandbox.faults.add("status call=upload status=503 times=1")
+def test_it_survives_a_busy_service(polyglot_sandbox: Sandbox) -> None:
+    """A fault is one line of text, and the ledger has what arrived."""
+    polyglot_sandbox.faults.add("status call=result status=503 times=1")
     assert words_in(b"audio", api_key=polyglot_sandbox.api_key, base_url=polyglot_sandbox.url) > 0
-    assert [entry.status for entry in polyglot_sandbox.ledger.entries(call="upload")] == [503, 200]
+    assert [entry.status for entry in polyglot_sandbox.ledger.entries(call="result")] == [503, 200]
 
 
 def test_a_failed_task_is_an_error(polyglot_sandbox_factory: SandboxFactory) -> None:

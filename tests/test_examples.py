@@ -29,7 +29,7 @@ def recording(tmp_path):
 
 @pytest.fixture
 def run(polyglot_sandbox):
-    """Runs an example to its end, with all warnings shown: it says what it has to say and leaves nothing open."""
+    """Runs an example to its end, with all warnings shown: it prints nothing else and leaves nothing open."""
 
     def run(name, *arguments, sandbox=polyglot_sandbox, status=0, complaint=""):
         answer = subprocess.run(
@@ -61,7 +61,7 @@ def test_each_example_is_in_the_list_and_in_a_test():
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
-def test_each_example_is_short_and_says_how_to_run_it(path):
+def test_each_example_is_short_and_shows_how_to_run_it(path):
     text = path.read_text()
     assert path.stem in text.removeprefix('"""').partition('"""')[0]
     assert len(text.splitlines()) <= (80 if path.name == "fastapi_webhook.py" else 60)
@@ -126,7 +126,7 @@ def test_translate_and_subtitle(run, polyglot_sandbox, video):
     assert [video.stat().st_size] == [entry.file_size for entry in polyglot_sandbox.ledger.entries("upload")]
 
 
-def test_resume_download_goes_on_where_it_broke_off(run, polyglot_sandbox, tmp_path):
+def test_resume_download_resumes_where_it_broke_off(run, polyglot_sandbox, tmp_path):
     data = random.Random(7).randbytes(40 << 20)
     task = uploaded(polyglot_sandbox, data)
     polyglot_sandbox.faults.add("status call=source status=500 times=forever after=2")

@@ -181,7 +181,6 @@ CALLS = {
         ),
     ),
 }
-FREE_GETS = [name for name, call in CALLS.items() if call.method == "GET"]
 
 
 async def finish(made):

@@ -1,5 +1,6 @@
 """The list of tasks, however the service pages it (A4): everything once, nothing asked in vain, never a loop."""
 
+import itertools
 import json
 from urllib.parse import parse_qsl
 
@@ -39,15 +40,12 @@ def listing(serve, connect):
 
 @pytest.fixture
 def many(sandbox):
-    """Puts tasks into the sandbox, the quick way; gives their ids, newest first."""
+    """Puts tasks into the sandbox, each newer than the one before; returns their ids, newest first."""
+    moment = itertools.count(1_000_000)
 
     def many(count):
-        from polyglot_async.sandbox._tasks import Task
-
-        made = [Task(user="demo", file_name=f"{number}.mp3", status="completed") for number in range(count)]
-        for task in made:
-            sandbox._store.save(task)
-        return [task.task_id for task in reversed(made)]
+        made = [sandbox.put_source(b"", name=f"{number}.mp3", created_at=next(moment)) for number in range(count)]
+        return made[::-1]
 
     return many
 
@@ -101,7 +99,15 @@ async def test_a_cap_below_the_size_asked_for_is_followed(listing):
     """The service gives 10 a page whatever is asked: a short page is not the last one."""
     collect, server = listing(lambda query: tasks(0, 35)[int(query.get("offset", 0)) :][:10])
     assert names(0, 35) == await collect()
-    assert 4 == len(server.asked)
+    assert 5 == len(server.asked)
+
+
+async def test_pages_of_any_sizes_are_read_to_an_empty_one(listing):
+    """A page shorter than an earlier one is no end: filters and caps of the service cut them as they like."""
+    sizes = iter([10, 9, 1, 9, 0])
+    collect, server = listing(lambda query: tasks(0, 29)[int(query.get("offset", 0)) :][: next(sizes)])
+    assert names(0, 29) == await collect()
+    assert 5 == len(server.asked)
 
 
 async def test_a_bare_array_without_paging_ends_after_it_repeats_itself(listing):
@@ -139,9 +145,10 @@ async def test_an_opaque_cursor_is_sent_back_with_the_filters(listing, cursor):
         items = tasks(number * 3, number * 3 + 3)
         return {"items": items, **({"next_cursor": cursor.format(number + 1)} if number < 3 else {})}
 
-    collect, server = listing(answer, status="failed")
+    collect, server = listing(answer, status="failed", page_size=3)
     assert names(0, 12) == await collect()
     assert 4 == len(server.asked)
+    assert all("limit=3" in asked.query for asked in server.asked), "a cursor does not drop the size of the pages"
 
 
 async def test_pages_that_lead_in_a_circle_end(listing):
@@ -171,7 +178,14 @@ async def test_a_task_that_stands_twice_on_one_page_comes_once(listing):
     assert names(0, 4) == await collect()
 
 
-@pytest.mark.parametrize("body", [{}, {"items": {}}, "text", None, [{"status": "queued"}], [5]], ids=str)
+async def test_an_odd_entry_does_not_lose_the_others(listing):
+    """Fields of an odd type are softened, and what is no task is skipped."""
+    odd = [{"task_id": 17, "status": "COMPLETED", "confidence": "0.9"}, {"failure_reason": {}}, None, *tasks(0, 2)]
+    collect, _ = listing(lambda query: {"items": [] if "offset" in query else odd})
+    assert ["17", "t0", "t1"] == await collect()
+
+
+@pytest.mark.parametrize("body", [{}, {"items": {}}, "text", None, 5], ids=str)
 async def test_what_is_no_list_is_an_error_of_ours(listing, body):
     collect, _ = listing(lambda _: body)
     with pytest.raises(ResponseDecodeError):

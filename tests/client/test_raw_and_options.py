@@ -105,10 +105,17 @@ async def test_with_options_changes_a_view_and_shares_the_connections(sandbox, c
         await view.transcriptions.get(task)
     assert (1, 0) == (sandbox.ledger.count("get"), len(client.naps))
     assert task == (await client.transcriptions.get(task)).task_id
-    assert (5, 60.0) == (view._transport.timeout, client._transport.timeout)
-    assert view._http is client._http
     await view.aclose()
     assert task == (await client.transcriptions.get(task)).task_id, "closing a view closes nothing"
+
+
+async def test_a_view_has_a_timeout_of_its_own(sandbox, client, start):
+    task = start()
+    sandbox.faults.add("slow call=get bytes_per_second=100")
+    sandbox.faults.add("stall call=get times=forever after=1")
+    assert task == (await client.transcriptions.get(task)).task_id
+    with anyio.fail_after(5), pytest.raises(ApiTimeoutError):
+        await client.with_options(timeout=0.1, max_retries=0).transcriptions.get(task)
 
 
 @pytest.mark.parametrize(
@@ -136,9 +143,9 @@ async def test_a_stall_without_a_timeout_is_the_callers_to_end(sandbox, connect,
     task = start()
     sandbox.faults.add("stall call=get times=forever")
     async with connect(timeout=None) as client:
-        with anyio.move_on_after(0.3) as patience:
+        with anyio.move_on_after(0.3) as deadline:
             await client.transcriptions.get(task)
-        assert patience.cancelled_caught
+        assert deadline.cancelled_caught
 
 
 async def test_a_slow_body_is_no_timeout_while_it_makes_progress(sandbox, connect, start):

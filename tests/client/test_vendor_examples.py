@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from programs import require_program
 
 CURL = r"""
 curl -X POST "https://polyglotvoice.ru/api/v1/transcriptions/upload" \
@@ -28,7 +29,7 @@ AUDIO = bytes(range(256)) * 1000
 
 @pytest.fixture
 def run(sandbox, tmp_path):
-    """Runs an example beside a file named audio.mp3; gives what it prints."""
+    """Runs an example beside a file named audio.mp3; returns what it prints."""
     (tmp_path / "audio.mp3").write_bytes(AUDIO)
 
     def run(command, example):
@@ -48,6 +49,7 @@ def check(answer, sandbox):
 
 
 def test_the_curl_line_starts_a_task(run, sandbox):
+    require_program("curl", "apt-get install curl")
     check(json.loads(run(["bash", "-c"], CURL)), sandbox)
 
 
