@@ -80,7 +80,7 @@ class FormBody:
             first = await anext(chunks, b"")
             if not first:
                 raise MediaError(f"{self.media.name}: is empty")
-            if self.media.may_be_page and starts_like_page(first, self.media.content_type):
+            if self.media.may_be_page and starts_like_page(first):
                 raise MediaError(
                     f"{self.media.name}: begins like a web page, not like media; "
                     "pass content_type=... to upload it all the same"

@@ -142,10 +142,13 @@ def is_page_type(content_type: str) -> bool:
     return _PAGE_TYPE.match(_essence(content_type)) is not None
 
 
-def starts_like_page(start: bytes, content_type: str) -> bool:
-    """Whether the first bytes are of HTML, XML or JSON, though the server did not state such a type."""
-    if content_type.lower().startswith(("audio/", "video/")):
-        return False
+def is_media_type(content_type: str) -> bool:
+    """Whether it is a type of audio or video."""
+    return content_type.strip().lower().startswith(("audio/", "video/"))
+
+
+def starts_like_page(start: bytes) -> bool:
+    """Whether the first bytes are of HTML, XML or JSON."""
     return start[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_PAGE_START)
 
 

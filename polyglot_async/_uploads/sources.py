@@ -38,6 +38,7 @@ from .media_types import (
     DEFAULT_NAME,
     SNIFFED_BYTES,
     base_name,
+    is_media_type,
     is_mime_type,
     is_page_type,
     media_type_of,
@@ -313,7 +314,7 @@ def _from_response(response: Any, *, may_be_page: bool) -> Media | None:
     if head.encoding:
         raise MediaError(f"{shown}: is encoded ({head.encoding}); request it with 'Accept-Encoding: identity'")
     media = _once(head.name, head.size, partial(open_response, response))
-    media.content_type, media.may_be_page = head.content_type, may_be_page
+    media.content_type, media.may_be_page = head.content_type, may_be_page and not is_media_type(head.stated_type)
     return media
 
 

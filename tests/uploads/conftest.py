@@ -145,7 +145,7 @@ async def by_aiohttp_look_alike(url):
 
 @contextlib.asynccontextmanager
 async def by_aiohttp(url):
-    aiohttp = pytest.importorskip("aiohttp")
+    aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is not installed: pip install aiohttp")
     async with aiohttp.ClientSession() as session, session.get(url, allow_redirects=False) as response:
         yield response
 

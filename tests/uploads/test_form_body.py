@@ -313,7 +313,7 @@ async def test_media_that_cannot_be_read_at_all_is_an_error_before_there_is_a_bo
 
 @pytest.mark.parametrize("may_be_page", [True, False])
 async def test_a_response_that_begins_like_a_page_is_a_media_error_before_there_is_a_body_to_send(may_be_page):
-    body = body_of(b"<!doctype html><p>Sign in", content_type="application/octet-stream", may_be_page=may_be_page)
+    body = body_of(b"<!doctype html><p>Sign in", may_be_page=may_be_page)
 
     if not may_be_page:
         assert b"<p>Sign in" in await sent(body)

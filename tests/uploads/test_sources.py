@@ -1080,6 +1080,8 @@ async def test_a_response_without_a_type_has_still_to_show_that_it_is_no_page(fe
     async with fetch("/untyped-page.wav") as response:
         assert media_from(response).may_be_page
         assert not media_from(response, content_type="audio/wav").may_be_page
+    async with fetch("/media/a%20talk.wav") as response:
+        assert not media_from(response).may_be_page
 
 
 async def test_an_empty_response_is_a_media_error_at_once(fetch):
