@@ -12,15 +12,18 @@ import attrs
 import httpx
 
 from ._concurrency import from_any_thread
-from ._errors import ConfigurationError
+from ._errors import ConfigurationError, PolyglotError
 from ._http.base_url import DEFAULT_BASE_URL, checked_base_url
 from ._http.credential import Credential
 from ._http.transport import Transport
 from ._limits.limiter import Limiter
+from ._runtime import Runtime
 from ._tasks.account import fetch_limits
-from ._tasks.calls import AsyncTranscriptions
-from ._tasks.poller import Watcher
-from ._tasks.submit import Submissions
+from ._tasks.calls import AsyncTranscriptions, check_seconds
+from ._tasks.poller import TaskPoller
+from ._tasks.schedule import PollSchedule
+from ._tasks.submit import Submitter
+from ._uploads.sources import is_media_url
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -47,16 +50,17 @@ class AsyncPolyglot:
         base_url: where the service is. Default: the environment's `POLYGLOT_BASE_URL`, else the public service.
         timeout: seconds without any progress on the network before a call fails, or None for no bound. It does not
             bound a whole upload, which may take hours.
-        max_retries: further attempts after the first, of what may safely be sent again.
+        max_retries: further attempts after the first, of what may safely be sent again. It counts all of them.
         http_client: your own `httpx.AsyncClient`, for proxies, client certificates or another transport. It is not
             closed with this client.
         limits: the account's limits, where they are known better than from `limits()`. What is sent keeps to them, and
             waits where it must; what is not known is learned from 429 answers.
         on_quota: when the requests of the UTC day or month are spent, "raise" `QuotaExhaustedError` or "wait".
         allow_insecure_http: allow a plain http `base_url` on another machine.
+        runtime: clock, sleep and randomness, for tests.
 
     Raises:
-        ConfigurationError: there is no credential, or the base URL will not do.
+        ConfigurationError: there is no credential, or an argument is wrong.
     """
 
     _to_close = False
@@ -74,10 +78,12 @@ class AsyncPolyglot:
         limits: Limits | None = None,
         on_quota: Literal["raise", "wait"] = "raise",
         allow_insecure_http: bool = False,
+        runtime: Runtime | None = None,
     ) -> None:
         api_key = api_key if api_key is not None else os.environ.get("POLYGLOT_API_KEY")
         if not api_key:
             raise ConfigurationError("there is no credential: pass api_key=, or set POLYGLOT_API_KEY")
+        runtime = runtime or Runtime()
         base_url = base_url or os.environ.get("POLYGLOT_BASE_URL") or DEFAULT_BASE_URL
         _check_options(timeout, max_retries)
         base_url = checked_base_url(base_url, allow_insecure_http=allow_insecure_http)
@@ -88,12 +94,13 @@ class AsyncPolyglot:
             http=self._http,
             base_url=base_url,
             credential=credential,
-            limiter=Limiter(limits, on_quota=on_quota),
+            limiter=_limiter(limits, on_quota, runtime),
+            runtime=runtime,
             timeout=timeout,
             max_retries=max_retries,
         )
-        self._watcher = Watcher(self._transport)
-        self._submissions = Submissions(self._watcher.began)
+        self._submitter = Submitter.over(self._transport, self._note_start)
+        self._poller = TaskPoller(self._submitter.known, runtime.poll_schedule or PollSchedule())
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._transport.base_url}>"
@@ -124,7 +131,7 @@ class AsyncPolyglot:
     def with_options(
         self, *, timeout: float | EllipsisType | None = ..., max_retries: int | EllipsisType = ...
     ) -> Self:
-        """Give a view of this client with other options; connections, limits and poller stay shared.
+        """Return a view of this client with other options; connections, limits and poller stay shared.
 
         Args:
             timeout: seconds without any progress on the network, or None for no bound.
@@ -144,10 +151,10 @@ class AsyncPolyglot:
     def transcriptions(self) -> AsyncTranscriptions:
         """The calls of the API."""
         self._use()
-        return AsyncTranscriptions(self._transport, self._submissions, self._watcher)
+        return AsyncTranscriptions(self._transport, self._submitter, self._poller)
 
     async def limits(self) -> Limits:
-        """Get the account's live limits (A10, A16).
+        """Get the account's live limits.
 
         What could not be read is named in `not_understood` and logged as a warning.
         """
@@ -156,6 +163,9 @@ class AsyncPolyglot:
 
     def _use(self) -> None:
         (self._original or self)._used = True  # noqa: SLF001 - a client of our own kind
+
+    def _note_start(self, task_id: str) -> None:
+        self._poller.started(task_id, self._transport.runtime.monotonic())
 
     async def transcribe(
         self,
@@ -172,21 +182,24 @@ class AsyncPolyglot:
 
         Args:
             source: what `transcriptions.upload` takes, or an http(s) URL for the service to fetch.
-            model: e.g. "fast" (A1).
-            input_language: what is spoken, e.g. "en" (A1).
-            output_language: what to translate to, e.g. "ru" (A1).
+            model: e.g. "fast".
+            input_language: what is spoken, e.g. "en".
+            output_language: what to translate to, e.g. "ru".
             timeout: seconds to wait for the task once it has started, or None for as long as it takes.
             on_progress: called with the bytes sent and in all (None where unknown); sync or async.
             extra: further options, sent as they are.
 
         Raises:
             MediaError: the media cannot be sent; before any request.
-            SubmissionUncertainError: nobody can tell whether the task was started.
+            SubmissionUncertainError: it cannot be found out whether the task was started.
             TaskFailedError: the service could not process the media.
-            WaitTimeoutError: it was not done after `timeout` seconds; the error's `task` can be waited for again.
+            WaitTimeoutError: it was not done after `timeout` seconds.
+            PolyglotError: whatever is raised after the start has the task as its `task`: it goes on, and can be waited
+                for and fetched without being paid for again.
         """
+        check_seconds("timeout", timeout)
         calls = self.transcriptions
-        if isinstance(source, str) and source.startswith(("http://", "https://")):
+        if is_media_url(source):
             task = await calls.from_url(
                 source, model=model, input_language=input_language, output_language=output_language, extra=extra
             )
@@ -199,20 +212,27 @@ class AsyncPolyglot:
                 on_progress=on_progress,
                 extra=extra,
             )
-        return await calls.result(await calls.wait(task, timeout=timeout))
+        try:
+            return await calls.result(await calls.wait(task, timeout=timeout))
+        except PolyglotError as error:
+            error.task = error.task or task
+            raise
 
     def use_webhooks(self, receiver: WebhookReceiver) -> Callable[[], None]:
-        """Let a receiver's events end waits and batches, so that they need no polls. Returns what ends that.
+        """Use webhook events instead of polling, for waits and batches. Returns the function that ends that.
 
         Call it in the loop that the client runs in; the receiver may run in another thread. Polling stays a safety net:
         a task whose event does not come is found all the same.
         """
-        stop = receiver.subscribe(from_any_thread(self._watcher.tell))
-        self._watcher.told = True
+        unsubscribe: Callable[[], None] | None = receiver.subscribe(from_any_thread(self._poller.notify))
+        self._poller.receivers += 1
 
         def detach() -> None:
-            stop()
-            self._watcher.told = False
+            nonlocal unsubscribe
+            if unsubscribe is not None:
+                unsubscribe()
+                unsubscribe = None
+                self._poller.receivers -= 1
 
         return detach
 
@@ -224,7 +244,7 @@ class AsyncPolyglot:
         concurrency: int | None = None,
         results: Literal["result", "task"] | Sequence[str] = "result",
         out: str | os.PathLike[str] | None = None,
-        on_uncertain: OnUncertain = "park",
+        on_uncertain: OnUncertain = "report",
         retry_failed: bool = False,
         on_progress: OnBatchProgress | None = None,
         model: str | None = None,
@@ -248,13 +268,13 @@ class AsyncPolyglot:
             results: "result" for transcripts, "task" for nothing but the task, or kinds of files to download to `out`,
                 such as `("srt", "txt")`.
             out: the folder for downloaded files; it must exist.
-            on_uncertain: what to do with a submission whose fate is unknown: "park" it as an outcome with a
-                `SubmissionUncertainError`, "retry" it at the risk of paying twice, or "raise".
+            on_uncertain: what to do where it cannot be found out whether a submission was accepted: "report" it as an
+                outcome with a `SubmissionUncertainError`, "retry" it at the risk of paying twice, or "raise".
             retry_failed: submit again what the journal knows as failed.
             on_progress: called with a `BatchProgress` at each change; sync or async.
-            model: e.g. "fast" (A1).
-            input_language: what is spoken (A1).
-            output_language: what to translate to (A1).
+            model: e.g. "fast".
+            input_language: what is spoken.
+            output_language: what to translate to.
             extra: further options, sent as they are.
 
         Raises:
@@ -262,9 +282,9 @@ class AsyncPolyglot:
             AuthenticationError: the credential is not accepted; what is in flight stays in the journal.
             QuotaExhaustedError: the day's or the month's requests are spent.
         """
-        from ._batch.batch import BatchOptions, run_batch  # noqa: PLC0415 - it brings SQLite, which few need
+        from ._batch.batch import BatchOptions, SourceFeed, run_batch  # noqa: PLC0415 - few clients run one
 
-        asked = BatchOptions(
+        options = BatchOptions(
             options={"model": model, "input_language": input_language, "output_language": output_language},
             extra=extra,
             journal=journal,
@@ -275,7 +295,7 @@ class AsyncPolyglot:
             retry_failed=retry_failed,
             on_progress=on_progress,
         )
-        return run_batch(sources, asked, self._transport, self.transcriptions, self._submissions)
+        return run_batch(SourceFeed(sources), options, self._transport, self.transcriptions, self._submitter)
 
 
 def _own_http_client() -> httpx.AsyncClient:
@@ -285,8 +305,19 @@ def _own_http_client() -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=default_transport())
 
 
-def _check_options(timeout: float | None, max_retries: int) -> None:
-    if timeout is not None and not timeout > 0:
-        raise ConfigurationError(f"timeout is {timeout!r}: give seconds above 0, or None for no bound")
-    if max_retries < 0:
-        raise ConfigurationError(f"max_retries is {max_retries!r}: give 0 or more")
+def _limiter(limits: Limits | None, on_quota: Literal["raise", "wait"], runtime: Runtime) -> Limiter:
+    try:
+        return Limiter(limits, on_quota=on_quota, runtime=runtime)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def _check_options(timeout: float | None, max_retries: object) -> None:
+    try:
+        check_seconds("timeout", timeout)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(str(error)) from None
+    if timeout == 0:
+        raise ConfigurationError("timeout is 0: pass seconds above 0, or None for no bound")
+    if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
+        raise ConfigurationError(f"max_retries is {max_retries!r}: pass 0 or more")

@@ -1,9 +1,9 @@
-"""The tree of exceptions. Everything that the SDK raises by itself is a `PolyglotError`.
+"""The tree of exceptions. What a call raises is one of these, or a plain ValueError or TypeError for a wrong argument.
 
 ```
 PolyglotError
-|- ConfigurationError                 no credential, a bad base URL, a missing extra
-|- MediaError                         unreadable, empty, too large for the plan; raised before any request
+|- ConfigurationError                 no credential, a bad base URL, a missing extra, a closed client
+|- MediaError                         unreadable, empty, too large for the plan; raised before the request is whole
 |- ApiConnectionError                 no answer: refused, lost, malformed
 |  `- ApiTimeoutError                 no answer in time
 |- ApiStatusError                     an answer with an error status
@@ -11,14 +11,16 @@ PolyglotError
 |  |- AuthenticationError             401
 |  |- PermissionDeniedError           403
 |  |- NotFoundError                   404, 410
-|  |- RateLimitError                  429, and a 403 that speaks of concurrent tasks (A13)
+|  |- RateLimitError                  429, and a 403 that speaks of concurrent tasks
+|  |- RedirectError                   a redirect that is not followed: to another origin, or without an end
 |  `- ServerError                     5xx
 |- ResponseDecodeError                an answer that does not have the promised shape
 |- TaskError                          the task ended without a result, or did not end
 |  |- TaskFailedError
 |  |- TaskCancelledError
 |  `- WaitTimeoutError                also a TimeoutError
-|- SubmissionUncertainError           work may have been started, and nobody can tell
+|- SubmissionUncertainError           work may have been started, and it cannot be found out
+|- ServiceUnavailableError            the service has not been reachable for so long that a batch stops
 |- QuotaExhaustedError                the day's or the month's requests are spent
 |- TransferError                      a download that cannot go on
 |  |- RangeError                      an answer that does not fit the range asked for
@@ -49,7 +51,14 @@ def _rebuild(cls: type[PolyglotError], message: str, state: dict[str, Any]) -> P
 
 
 class PolyglotError(Exception):
-    """The root of the tree: catch this to catch whatever the SDK raises by itself."""
+    """The root of the tree: catch this to catch what calls raise.
+
+    Attributes:
+        task: the task that was started before the call failed, or None. It goes on at the service: pass it to
+            `transcriptions.wait` and `transcriptions.result` instead of uploading again.
+    """
+
+    task: Task | None = None
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -70,7 +79,7 @@ class ConfigurationError(PolyglotError):
 class MediaError(PolyglotError):
     """The media cannot be sent: missing, unreadable, empty, changing under the reader, or too large.
 
-    Raised before any request, except when reading fails midway; then the request was aborted unfinished.
+    Raised before any request, or, when reading fails midway, before the request is whole: the service then starts nothing.
     """
 
 
@@ -82,16 +91,25 @@ class ApiConnectionError(PolyglotError):
         url: its URL, without query.
         maybe_sent: False when the request certainly did not reach the service as a whole.
         connected: False when there was no connection at all, so that the service cannot have counted the request.
+        permanent: True when no repetition mends it: a certificate, an unknown host, a proxy that wants a password.
     """
 
     def __init__(
-        self, message: str, *, method: str = "", url: str = "", maybe_sent: bool = True, connected: bool = True
+        self,
+        message: str,
+        *,
+        method: str = "",
+        url: str = "",
+        maybe_sent: bool = True,
+        connected: bool = True,
+        permanent: bool = False,
     ) -> None:
         super().__init__(message)
         self.method = method
         self.url = url
         self.maybe_sent = maybe_sent
         self.connected = connected
+        self.permanent = permanent
 
 
 class ApiTimeoutError(ApiConnectionError, TimeoutError):
@@ -159,6 +177,16 @@ class RateLimitError(ApiStatusError):
     limit: str | None = None
 
 
+class RedirectError(ApiStatusError):
+    """3xx that is not followed: it leads to another origin, where the credential is not sent, or in a circle.
+
+    Attributes:
+        location: where it leads, without query, or None.
+    """
+
+    location: str | None = None
+
+
 class ServerError(ApiStatusError):
     """5xx: the service, or a proxy before it, failed."""
 
@@ -199,21 +227,19 @@ class TaskError(PolyglotError):
         task: the task as it was last seen.
     """
 
+    task: Task
+
     def __init__(self, message: str, *, task: Task) -> None:
         super().__init__(message)
         self.task = task
 
 
 class TaskFailedError(TaskError):
-    """The service could not process the media.
-
-    Attributes:
-        failure_reason: what the service says, or None.
-    """
+    """The service could not process the media."""
 
     @property
     def failure_reason(self) -> str | None:
-        """What the service says of the failure."""
+        """The service's reason, or None."""
         return self.task.failure_reason
 
 
@@ -226,7 +252,7 @@ class WaitTimeoutError(TaskError, TimeoutError):
 
 
 def require_result(task: Task) -> None:
-    """Raise the error that a task which will never have a result deserves; do nothing for the others."""
+    """Raise TaskFailedError or TaskCancelledError for a task that will never have a result."""
     if task.status == "failed":
         raise TaskFailedError(f"task {task.task_id} failed: {task.failure_reason or 'no reason given'}", task=task)
     if task.status == "cancelled":
@@ -234,12 +260,13 @@ def require_result(task: Task) -> None:
 
 
 class SubmissionUncertainError(PolyglotError):
-    """A request that starts paid work went out, and no answer tells whether it was accepted.
+    """A request that starts paid work was sent whole, and it cannot be found out whether it was accepted.
 
-    It was not sent again, and nothing in the list of tasks settles the matter. Sending it again may pay twice.
+    It was not sent again: that could be paid for twice. Neither an answer nor the tasks in the list prove what became of
+    it.
 
     Attributes:
-        source_name: the file's name or the URL as sent.
+        source_name: the file's name, or the URL without user, password and query.
         size: bytes of the media, where known.
         candidates: tasks in the list that may be the one, newest first; often empty.
     """
@@ -253,11 +280,15 @@ class SubmissionUncertainError(PolyglotError):
         self.candidates: tuple[Task, ...] = tuple(candidates)
 
 
+class ServiceUnavailableError(PolyglotError):
+    """The service gave no usable answer for so long that a batch stops. What was started stays in its journal."""
+
+
 class QuotaExhaustedError(PolyglotError):
-    """The requests of the UTC calendar day or month are spent, by this client's count or by the service's word.
+    """The requests of the UTC calendar day or month are spent, by this client's count or by an answer of the service.
 
     Attributes:
-        resets_at: when the counter starts anew, an aware UTC datetime.
+        resets_at: when the quota resets, an aware UTC datetime.
         limit: "daily" or "monthly".
     """
 
@@ -287,7 +318,7 @@ class WebhookVerificationError(PolyglotError):
     """A delivery is not proven to come from the service: wrong, missing or stale signature, malformed body.
 
     Attributes:
-        reason: a short word for it: "secret", "signature", "timestamp", "headers" or "body".
+        reason: a keyword: "secret", "signature", "timestamp", "headers" or "body".
     """
 
     def __init__(self, message: str, *, reason: str) -> None:

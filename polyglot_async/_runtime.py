@@ -17,6 +17,8 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from ._tasks.schedule import PollSchedule
+
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
@@ -32,6 +34,7 @@ class Runtime:
         unix_time: the present in Unix seconds; a journal's entries are stamped with it.
         sleep: waits for so many seconds.
         random: a number from 0 up to, not including, 1; spreads retries in time.
+        poll_schedule: when tasks are polled; None: the usual one.
     """
 
     monotonic: Callable[[], float] = anyio.current_time
@@ -39,3 +42,4 @@ class Runtime:
     unix_time: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
     random: Callable[[], float] = random.random
+    poll_schedule: PollSchedule | None = None

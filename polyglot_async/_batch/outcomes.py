@@ -1,15 +1,17 @@
-"""What a batch tells: an outcome for each item, and how far it has come."""
+"""What a batch returns: an outcome for each item, and its progress."""
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
+from urllib.parse import unquote
 
 import attrs
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
-    from pathlib import Path
 
     from .._errors import PolyglotError
     from .._models import Task, Transcript
@@ -24,13 +26,13 @@ class Outcome:
 
     Attributes:
         source: the item as it was given.
-        name: its file name, or its URL.
-        key: fingerprint of the content and of what was asked for; None without a journal.
+        name: its file name, or its URL without user, password and query. Two items may have the same.
+        key: fingerprint of the content and of the options; None without a journal.
         task: the task as last seen, or None if none was started.
-        transcript: what it says, where that was asked for.
+        transcript: the transcript, where that was asked for.
         files: result files that were downloaded.
         error: why there is no result, or None.
-        attempts: submissions that were made in this run.
+        attempts: submissions of this run of which at least one byte left.
         timings: seconds spent on "upload" (waiting for permits included), "task" and "result".
     """
 
@@ -49,6 +51,12 @@ class Outcome:
         """Whether there is a result."""
         return self.error is None
 
+    @property
+    def unique_name(self) -> str:
+        """A name for result files that no other item has, in this batch or a later one: the stem and the task's id."""
+        stem = stem_of(self.name)
+        return stem if self.task is None else f"{stem}-{re.sub(r'[^A-Za-z0-9-]', '_', self.task.task_id)}"
+
 
 @attrs.frozen(kw_only=True)
 class Upload:
@@ -61,7 +69,7 @@ class Upload:
 
 @attrs.frozen(kw_only=True)
 class BatchProgress:
-    """How far a batch has come.
+    """Progress of a batch.
 
     Attributes:
         taken: items read from the sources so far.
@@ -69,7 +77,7 @@ class BatchProgress:
         processing: tasks that the service works on.
         done: items with a result.
         failed: items without one.
-        uncertain: of the failed, those of which nobody can tell whether they were started.
+        uncertain: of the failed, those of which it cannot be found out whether they were started.
         skipped: items that the journal knew as ended.
         requests_today: requests counted against the day, as far as this client knows.
     """
@@ -82,3 +90,15 @@ class BatchProgress:
     uncertain: int = 0
     skipped: int = 0
     requests_today: int = 0
+
+
+_LONGEST_STEM_BYTES = 150
+"""The task's id, the suffix and those of an unfinished download must fit behind it."""
+
+
+def stem_of(name: str) -> str:
+    """Return a file name's stem, or that of the last part of a URL, short enough for any suffix."""
+    if "://" in name:
+        name = unquote(re.split(r"[?#]", name, maxsplit=1)[0].rpartition("/")[2])
+    stem = Path(name.replace("/", "_")).stem.encode("utf-8", "replace")[:_LONGEST_STEM_BYTES].decode("utf-8", "ignore")
+    return stem or "result"

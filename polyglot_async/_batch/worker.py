@@ -1,55 +1,54 @@
-"""What the workers of one batch share, and what each does with an item."""
+"""What the workers of one batch share, and the way of an item through them."""
 
 from __future__ import annotations
 
 import inspect
-import re
-import time
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import attrs
 
+from .._api import endpoints
 from .._errors import (
     ApiStatusError,
-    AuthenticationError,
-    ConfigurationError,
-    JournalError,
     MediaError,
     NotFoundError,
     PolyglotError,
-    QuotaExhaustedError,
     RateLimitError,
     ServerError,
+    ServiceUnavailableError,
     SubmissionUncertainError,
     TaskError,
 )
-from .._limits.limiter import Limiter, SlotLease
+from .._http.retry import Attempts, is_outage, stops_batch
+from .._limits.limiter import Limiter, TaskSlotLease
 from .._models import Task, TaskStatus, Transcript
-from .._state.journal import Entry, Journal, State
-from .._tasks.submit import file_name_of
-from .item import Item, Submitter, identify
-from .outcomes import BatchProgress, BatchSource, Outcome, Upload
+from .._state.items import Item, State
+from .._tasks.outage import BATCH_TIMEOUT
+from .._tasks.raw_calls import check_size
+from .._tasks.submit import uncertain
+from .._uploads.form_body import FormBody, JsonBody
+from .item import BatchItem, identify, name_of
+from .outcomes import BatchProgress, BatchSource, Outcome, Upload, stem_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+    from pathlib import Path
 
+    from .._http.transport import Transport
+    from .._state.journal import Journal
     from .._tasks.calls import AsyncTranscriptions
-    from .._tasks.recovery import Recovery
+    from .._tasks.proof import Proof
+    from .._tasks.submit import Submitter
+    from .batch import BatchOptions
 
 T = TypeVar("T")
 
-_HAS_TASK = {State.RUNNING, State.DONE, State.FAILED}
-_LONGEST_STEM = 150  # bytes: the task's id, the suffix and those of an unfinished download must fit behind it
-# What is wrong for every item alike ends the batch, rather than fail them one by one.
-_FATAL = (AuthenticationError, ConfigurationError, QuotaExhaustedError, JournalError)
-
 
 @attrs.define(eq=False)
-class Board:
-    """The counts of a batch, shown to `on_progress` at each change."""
+class BatchStats:
+    """The counts of a batch, reported to `on_progress` at each change."""
 
     _limiter: Limiter
     _on_progress: Callable[[BatchProgress], Awaitable[None] | None] | None
@@ -62,7 +61,7 @@ class Board:
     processing: dict[int, str] = attrs.field(factory=dict)
 
     def progress(self) -> BatchProgress:
-        """How far the batch has come."""
+        """Return the progress so far."""
         return BatchProgress(
             taken=self.taken,
             uploading=tuple(self.uploading.values()),
@@ -75,11 +74,11 @@ class Board:
         )
 
     def in_flight(self) -> tuple[str, ...]:
-        """Names of what is at the service, or may be."""
+        """Return the names of what is at the service, or may be."""
         return (*self.processing.values(), *(upload.name for upload in self.uploading.values()))
 
-    async def show(self) -> None:
-        """Tell `on_progress`."""
+    async def report(self) -> None:
+        """Call `on_progress`."""
         if self._on_progress is not None:
             answer = self._on_progress(self.progress())
             if inspect.isawaitable(answer):
@@ -91,194 +90,240 @@ class Board:
         self.done += outcome is not None and outcome.ok
         self.failed += outcome is not None and not outcome.ok
         self.uncertain += outcome is not None and isinstance(outcome.error, SubmissionUncertainError)
-        await self.show()
+        await self.report()
 
 
 @attrs.define(eq=False, kw_only=True)
-class Run:
+class BatchWorker:
     """One run of a batch: its parts, and the way of an item through them."""
 
+    transport: Transport
     calls: AsyncTranscriptions
-    limiter: Limiter
-    journal: Journal | None
-    board: Board
     submitter: Submitter
-    recovery: Recovery | None
-    results: Sequence[str]
-    out: Path | None
-    on_uncertain: str
-    retry_failed: bool
-    slots: anyio.Semaphore
-    _began: float = attrs.field(factory=time.time, init=False)
+    journal: Journal | None
+    stats: BatchStats
+    options: BatchOptions
+    proofs: Mapping[str, Proof]
+    concurrency: anyio.Semaphore
+    _began: float = attrs.field(init=False)
     _busy: dict[str, anyio.Event] = attrs.field(factory=dict, init=False)
     _files: set[Path] = attrs.field(factory=set, init=False)
 
-    async def process(self, source: BatchSource) -> Outcome | None:
+    def __attrs_post_init__(self) -> None:
+        self._began = self.transport.runtime.unix_time()
+
+    async def process(self, source: BatchSource) -> tuple[Outcome, Item | None] | None:
         """Bring one source to its outcome; None where the journal knows it as ended.
 
         Raises:
             PolyglotError: what would fail every item alike.
         """
-        self.board.taken += 1
+        self.stats.taken += 1
+        item: Item | None = None
         try:
-            item = await identify(source, self.submitter.wish, self.journal)
-        except JournalError:
-            raise
-        except (PolyglotError, ValueError, TypeError) as error:
-            problem = error if isinstance(error, PolyglotError) else MediaError(str(error))
-            outcome: Outcome | None = Outcome(source=source, name=_name_of(source), error=problem)
-        else:
-            async with self._alone(item):
-                outcome = await self._bring(item)
-        await self.board.end(outcome)
-        return outcome
+            found = await identify(source, self.options.all, self.journal, self.transport.runtime.unix_time)
+            item = found.item
+            async with self._alone(item.record.key):
+                outcome = await self._run(found)
+        except Exception as error:
+            if isinstance(error, PolyglotError) and (stops_batch(error) or self._raises(error)):
+                raise
+            outcome = Outcome(source=source, name=item.record.name if item else name_of(source), error=_as_ours(error))
+        await self.stats.end(outcome)
+        return None if outcome is None else (outcome, item)
 
-    async def _bring(self, item: Item) -> Outcome | None:
-        entry = await self.journal.entry(item.key) if self.journal is not None and item.key is not None else None
-        outcome = Outcome(source=item.source, name=item.name, key=item.key, timings=item.timings)
-        if entry is not None and entry.state in {State.DONE, State.FAILED}:
-            if entry.updated_at < self._began:
-                if entry.state is State.DONE or not self.retry_failed:
+    def _raises(self, error: PolyglotError) -> bool:
+        return isinstance(error, SubmissionUncertainError) and self.options.on_uncertain == "raise"
+
+    async def _run(self, found: BatchItem) -> Outcome | None:
+        record = found.item.record
+        outcome = Outcome(source=found.source, name=record.name, key=record.key or None, timings=found.timings)
+        if record.state in {State.DONE, State.FAILED}:
+            if record.updated_at < self._began:
+                if record.state is State.DONE or not self.options.retry_failed:
                     return None
-                entry = None
-            elif entry.task_id is None:  # another file with the same content was refused in this run
-                return attrs.evolve(outcome, error=PolyglotError(f"the same content was refused before: {entry.error}"))
+                await found.item.move(State.NEW, task_id=None)
+            elif record.task_id is None:  # another file with the same content was refused in this run
+                refused = PolyglotError(f"the same content was refused before: {record.error}")
+                return attrs.evolve(outcome, error=refused)
         task: Task | None = None
         try:
-            async with self.slots, self._lease() as lease:
-                with _timed(item, "upload"):
-                    task = await self._task_of(item, entry, lease)
-                with _timed(item, "task"):
-                    task = await self._wait(item, task)
-            with _timed(item, "result"):
-                transcript, files = await self._fetch(item, task)
-        except _FATAL:
-            raise
+            async with self.concurrency, self._task_slot() as slot:
+                with self._timed(found, "upload"):
+                    task = await self._task_of(found, slot)
+                with self._timed(found, "task"):
+                    task = await self._wait(found, task)
+            with self._timed(found, "result"):
+                transcript, files = await self._fetch(found, task)
         except PolyglotError as error:
-            if isinstance(error, SubmissionUncertainError) and self.on_uncertain == "raise":
+            if stops_batch(error) or self._raises(error):
+                error.task = error.task or task
                 raise
-            await self._note_failure(item, task, error)
-            task = error.task if isinstance(error, TaskError) else task
-            return attrs.evolve(outcome, task=task, error=error, attempts=item.attempts)
-        return attrs.evolve(outcome, task=task, transcript=transcript, files=files, attempts=item.attempts)
+            await self._note_failure(found.item, task, error)
+            task = error.task or task
+            error.task = task
+            return attrs.evolve(outcome, task=task, error=error, attempts=found.attempts)
+        return attrs.evolve(outcome, task=task, transcript=transcript, files=files, attempts=found.attempts)
 
-    async def _task_of(self, item: Item, entry: Entry | None, lease: SlotLease) -> Task:
-        """Find the item's task, or start it."""
-        if entry is not None and entry.task_id is not None and entry.state in _HAS_TASK:
-            return Task(task_id=entry.task_id, status=TaskStatus.PROCESSING)
-        uncertain = entry is not None and entry.state in {State.SUBMITTING, State.UNCERTAIN}
-        if uncertain and self.on_uncertain != "retry":
-            assert entry is not None  # noqa: S101 - for the type checkers
-            assert self.recovery is not None  # noqa: S101 - likewise: an entry comes from a journal
-            raise self.recovery.doubt_of(entry)
-        return await self._start(item, lease)
-
-    async def _start(self, item: Item, lease: SlotLease) -> Task:
-        async def on_progress(sent: int, total: int | None) -> None:
-            self.board.uploading[id(item)] = Upload(name=item.name, sent=sent, total=total)
-            await self.board.show()
-
-        most = self.limiter.limits.max_upload_bytes
-        if item.media is not None and most is not None and (item.media.size or 0) > most:
-            raise MediaError(f"{item.name}: has {item.media.size} bytes, and the plan allows {most}")
+    async def _task_of(self, found: BatchItem, slot: TaskSlotLease) -> Task:
+        """Return the item's task, started if there is none."""
+        record = found.item.record
+        if record.task_id is not None:
+            return Task(task_id=record.task_id, status=TaskStatus.PROCESSING)
+        if record.state is State.AMBIGUOUS and self.options.on_uncertain != "retry":
+            raise uncertain(found.item, self.proofs[record.key])
+        if found.media is not None:
+            check_size(found.media, self.transport.limiter.limits.max_upload_bytes)
         try:
-            return await self.submitter.start(item, lease, on_progress)
+            return await self._start(found, slot)
         except anyio.get_cancelled_exc_class():
-            if item.left:  # it may be at the service
-                self.board.processing[id(item)] = item.name
+            if found.item.record.state in {State.LEAVING, State.LEFT, State.AMBIGUOUS}:  # it may be at the service
+                self.stats.processing[id(found)] = found.name
             raise
         finally:
-            self.board.uploading.pop(id(item), None)
+            self.stats.uploading.pop(id(found), None)
 
-    async def _wait(self, item: Item, task: Task) -> Task:
-        self.board.processing[id(item)] = item.name
-        await self.board.show()
+    async def _start(self, found: BatchItem, slot: TaskSlotLease) -> Task:
+        """Start the item's task: once, or again where it certainly was not accepted. A 429 fails no item."""
+
+        async def on_progress(sent: int, total: int | None) -> None:
+            self.stats.uploading[id(found)] = Upload(name=found.name, sent=sent, total=total)
+            await self.stats.report()
+
+        if found.media is None:
+            request = endpoints.from_url(found.url or "", self.options.options, self.options.extra)
+            body: FormBody | JsonBody = JsonBody(request.json or {})
+        else:
+            request = endpoints.upload(self.options.options, self.options.extra)
+            body = FormBody(found.media, request.fields or (), on_progress)
+        attempts = Attempts(self.transport.max_retries, forgives_429=True)
+        while True:
+            try:
+                raw = await self.submitter.submit(
+                    self.transport,
+                    request,
+                    body,
+                    found.item,
+                    task_slot=slot,
+                    attempts=attempts,
+                    outage_timeout=BATCH_TIMEOUT,
+                )
+                return raw.parse()
+            except SubmissionUncertainError as error:
+                if isinstance(error.__cause__, ServiceUnavailableError):
+                    raise error.__cause__ from error
+                if self.options.on_uncertain != "retry" or attempts.made > attempts.retries:
+                    raise
+            except PolyglotError as error:
+                if not is_outage(error) or not body.can_be_sent:
+                    raise
+                if not await self.submitter.gate.wait_out(error, timeout=BATCH_TIMEOUT):
+                    raise
+                attempts.made = found.attempts  # what never left used up no attempt
+
+    async def _wait(self, found: BatchItem, task: Task) -> Task:
+        self.stats.processing[id(found)] = found.name
+        await self.stats.report()
         try:
-            task = await _patiently(lambda: self.calls.wait(task))
-        except PolyglotError as error:
-            del self.board.processing[id(item)]
-            if isinstance(error, NotFoundError) and self.journal is not None and item.key is not None:
-                await self.journal.failed(item.key, str(error))
+            task = await self._through_outages(lambda: self.calls.wait(task))
+        except Exception:  # a cancellation leaves it in flight, which it is
+            del self.stats.processing[id(found)]
             raise
-        del self.board.processing[id(item)]
+        del self.stats.processing[id(found)]
+        if found.item.record.state is State.RUNNING:
+            await found.item.move(State.ENDED)
         return task
 
-    async def _fetch(self, item: Item, task: Task) -> tuple[Transcript | None, tuple[Path, ...]]:
-        if self.results == ("task",):
-            return None, ()
-        if self.results == ("result",):
-            return await _patiently(lambda: self.calls.result(task)), ()
-        assert self.out is not None  # noqa: S101 - for the type checkers: kinds are only taken with a folder
-        return None, tuple(
-            [await self._download(task, kind, self._file(self.out, item, task, kind)) for kind in self.results]
-        )
+    async def _fetch(self, found: BatchItem, task: Task) -> tuple[Transcript | None, tuple[Path, ...]]:
+        transcript, files = None, []
+        if self.options.results == ("result",):
+            transcript = await self._through_outages(lambda: self.calls.result(task))
+        elif self.options.results != ("task",):
+            assert self.options.out is not None  # noqa: S101 - for the type checkers: kinds are taken with a folder only
+            for kind in self.options.results:
+                files.append(await self._download(task, kind, self._file(self.options.out, found, task, kind)))
+        if found.item.record.state is State.ENDED:
+            await found.item.move(State.FETCHED, files=tuple(map(str, files)))
+        return transcript, tuple(files)
 
     async def _download(self, task: Task, kind: str, path: Path) -> Path:
         self._files.add(path)
         try:
-            return await _patiently(lambda: self.calls.download(task, kind, path))
+            return await self._through_outages(lambda: self.calls.download(task, kind, path))
         finally:
             self._files.discard(path)
 
-    def _file(self, out: Path, item: Item, task: Task, kind: str) -> Path:
+    def _file(self, out: Path, found: BatchItem, task: Task, kind: str) -> Path:
         """Choose a result file's name; what another item owns, now or from an earlier run, is never overwritten."""
-        stem = Path(file_name_of(item.name)).stem.encode("utf-8", "replace")[:_LONGEST_STEM].decode("utf-8", "ignore")
-        plain = out / f"{stem or 'result'}.{kind}"
+        plain = out / f"{stem_of(found.name)}.{kind}"
         if plain in self._files or plain.exists():
-            return out / f"{stem or 'result'}-{re.sub(r'[^A-Za-z0-9-]', '_', task.task_id)}.{kind}"
+            unique = Outcome(source=found.source, name=found.name, task=task).unique_name
+            return out / f"{unique}.{kind}"
         return plain
 
     async def _note_failure(self, item: Item, task: Task | None, error: PolyglotError) -> None:
         # A media error or a lost connection may be over by the next run; the service's refusal is for good. A task that
         # exists and has not failed stays "running", so that the next run fetches it.
         passing = isinstance(error, RateLimitError | ServerError)
-        refused = isinstance(error, ApiStatusError) and not passing and task is None
-        if self.journal is not None and item.key is not None and (refused or isinstance(error, TaskError)):
-            await self.journal.failed(item.key, str(error))
+        refused = isinstance(error, NotFoundError) or (
+            isinstance(error, ApiStatusError) and not passing and task is None
+        )
+        ended = isinstance(error, TaskError) and error.task.status.is_final
+        if (refused or ended) and item.record.state is not State.AMBIGUOUS:
+            await item.move(State.FAILED, error=str(error))
+
+    async def _through_outages(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a free call while it meets 429s, which fail no item, and through outages of the whole service."""
+        failed_once = False
+        while True:
+            try:
+                return await call()
+            except RateLimitError:
+                continue
+            except PolyglotError as error:
+                if not is_outage(error):
+                    raise
+                was_outage = await self.submitter.gate.wait_out(error, timeout=BATCH_TIMEOUT)
+                if not was_outage and failed_once:
+                    raise
+                failed_once = not was_outage
 
     @asynccontextmanager
-    async def _lease(self) -> AsyncIterator[SlotLease]:
-        lease = SlotLease()
+    async def _task_slot(self) -> AsyncIterator[TaskSlotLease]:
+        slot = TaskSlotLease()
         try:
-            yield lease
+            yield slot
         finally:
-            await self.limiter.release(lease)
+            await self.transport.limiter.release(slot)
 
     @asynccontextmanager
-    async def _alone(self, item: Item) -> AsyncIterator[None]:
+    async def _alone(self, key: str) -> AsyncIterator[None]:
         """Keep two files with the same content from being sent at once."""
-        if item.key is None:
-            yield
-            return
-        while item.key in self._busy:
-            await self._busy[item.key].wait()
-        self._busy[item.key] = ended = anyio.Event()
+        while key in self._busy:
+            await self._busy[key].wait()
+        if key:
+            self._busy[key] = anyio.Event()
         try:
             yield
         finally:
-            del self._busy[item.key]
-            ended.set()
+            if key:
+                self._busy.pop(key).set()
 
-
-async def _patiently(call: Callable[[], Awaitable[T]]) -> T:
-    """Repeat a call for as long as it meets a 429, which fails no item: the limiter waits before each."""
-    while True:
+    @contextmanager
+    def _timed(self, found: BatchItem, stage: str) -> Iterator[None]:
+        now = self.transport.runtime.monotonic
+        started = now()
         try:
-            return await call()
-        except RateLimitError:
-            continue
+            yield
+        finally:
+            found.timings[stage] = round(now() - started, 3)
 
 
-@contextmanager
-def _timed(item: Item, stage: str) -> Iterator[None]:
-    started = anyio.current_time()
-    try:
-        yield
-    finally:
-        item.timings[stage] = round(anyio.current_time() - started, 3)
-
-
-def _name_of(source: BatchSource) -> str:
-    if isinstance(source, tuple):
-        return str(source[0])
-    return "upload.bin" if isinstance(source, bytes) else str(source)
+def _as_ours(error: Exception) -> PolyglotError:
+    """Return an error of a source, or one that nobody foresaw, as one of ours: it fails its item and not the batch."""
+    if isinstance(error, PolyglotError):
+        return error
+    cls = MediaError if isinstance(error, ValueError | TypeError | OSError) else PolyglotError
+    ours = cls(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+    ours.__cause__ = error
+    return ours

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -10,7 +11,8 @@ import anyio
 
 from .._batch.item import identify
 from .._errors import JournalError, MediaError
-from .._state.journal import Entry, locked_journal, read_journal
+from .._state.items import ItemRecord
+from .._state.journal import locked_journal, read_journal
 from .._uploads.sources import bare_url
 from ._error_report import InputError
 from ._output_files import check_folder
@@ -52,14 +54,14 @@ def find_started(
 
 def find_entries(
     journal: Path | None, sources: Iterable[Source], options: Mapping[str, str | None]
-) -> dict[Source, Entry]:
+) -> dict[Source, ItemRecord]:
     """Return what the journal knows of sources that a run skipped; nothing for those of which it is unclear."""
     if journal is None:
         return {}
-    found: dict[Source, Entry] = {}
+    found: dict[Source, ItemRecord] = {}
     ambiguous: list[Source] = []
     with suppress(JournalError, OSError):  # the work is done; this only adds to the summary
-        by_place: dict[str, list[Entry]] = defaultdict(list)
+        by_place: dict[str, list[ItemRecord]] = defaultdict(list)
         for entry in read_journal(journal)[0]:
             by_place[entry.path or bare_url(entry.name)].append(entry)
         for source in sources:
@@ -74,18 +76,17 @@ def find_entries(
     return found
 
 
-def _by_content(path: Path, sources: Iterable[Source], options: Mapping[str, str | None]) -> Mapping[Source, Entry]:
+def _by_content(path: Path, sources: Iterable[Source], options: Mapping[str, str | None]) -> Mapping[Source, ItemRecord]:
     """Return the entries of sources by their content and options, as a batch does; unreadable ones are left out."""
 
-    async def look_up() -> dict[Source, Entry]:
-        found: dict[Source, Entry] = {}
+    async def look_up() -> dict[Source, ItemRecord]:
+        found: dict[Source, ItemRecord] = {}
         with locked_journal(path) as journal:
             for source in sources:
                 with suppress(MediaError):
-                    item = await identify(source.path or source.given, options, journal)
-                    entry = await journal.entry(item.key or "")
-                    if entry is not None:
-                        found[source] = entry
+                    found[source] = (
+                        await identify(source.path or source.given, options, journal, time.time)
+                    ).item.record
         return found
 
     return anyio.run(look_up)

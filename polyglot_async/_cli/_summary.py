@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from .._state.journal import Entry
+    from .._state.items import ItemRecord
     from ._sources import Source
 
 _MAX_SHOWN = 10
@@ -38,7 +38,7 @@ class RunSummary:
     done: list[Source] = attrs.field(factory=list)
     failed: dict[Source, str] = attrs.field(factory=dict)
     uncertain: dict[Source, str] = attrs.field(factory=dict)
-    skipped: dict[Source, Entry | None] = attrs.field(factory=dict)
+    skipped: dict[Source, ItemRecord | None] = attrs.field(factory=dict)
     missing: dict[Source, Path] = attrs.field(factory=dict)
     requests_today: int = 0
 
@@ -52,7 +52,7 @@ class RunSummary:
             self.failed[source] = describe_error(error, secret=secret).message
 
     def add_skipped(
-        self, sources: Sequence[Source], entries: Mapping[Source, Entry], files: Mapping[Source, Sequence[Path]]
+        self, sources: Sequence[Source], entries: Mapping[Source, ItemRecord], files: Mapping[Source, Sequence[Path]]
     ) -> None:
         """Add those that were skipped, with their journal entries and the result files that they should have."""
         for source in sources:

@@ -1,50 +1,145 @@
-"""May this be sent again, and after how long? Decided from what is known of the failure alone."""
+"""The only retry policy: may a call be sent again, and after how long? Pure: decided from the failure alone.
+
+A call that starts paid work (`upload`, `from_url`) has exactly one of these ends. Every sender asks this table, live or
+after a crash, and nothing else.
+
+| what happened                                                        | what it means | what is done               |
+|----------------------------------------------------------------------|---------------|----------------------------|
+| no connection, or the body's last byte was never handed to the       | not accepted  | RETRY                      |
+|   socket (source failed, cancelled, cut, killed), whatever came back  |               |                            |
+| 408, 421, 425, 429; 403 that speaks of concurrent tasks              | not accepted  | RETRY, after the pause     |
+| 307, 308 to the same origin                                          | not accepted  | followed by the transport  |
+| certificate, unknown host, 407, redirect loop, redirect to another   | not accepted  | STOP: no repetition helps, |
+|   origin, 401, a client that cannot be used as configured            |               |   for no other item either |
+| any other 3xx, 4xx; a file over the plan's size or length            | refused       | FAIL                       |
+| 2xx that holds a task id, even before the body was whole             | accepted      | a task                     |
+| 5xx, no answer, or a 2xx without an id, once the body was whole      | ambiguous     | PROVE what became of it    |
+
+Calls that are free may be repeated: after lost connections, 408, 421, 425, 429 and every 5xx, and once after an answer
+that cannot be read. A conversion sends a whole file for a free answer: it is not repeated after a timeout of the answer.
+
+Nobody knows which 5xx are sent before the work was started and which after (assumption A20): 500 is documented, the others
+come from proxies, and some proxies send them after they have forwarded the request.
+"""
 
 from __future__ import annotations
 
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from .._errors import ApiConnectionError, ApiStatusError, PolyglotError, RateLimitError
+import attrs
+
+from .._errors import (
+    ApiConnectionError,
+    ApiStatusError,
+    ApiTimeoutError,
+    AuthenticationError,
+    ConfigurationError,
+    JournalError,
+    PolyglotError,
+    QuotaExhaustedError,
+    RateLimitError,
+    RedirectError,
+    ResponseDecodeError,
+    ServerError,
+    ServiceUnavailableError,
+)
 
 if TYPE_CHECKING:
-    from .._api.messages import Endpoint
+    from .._api.messages import ApiRequest
 
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
 LONGEST_RETRY_AFTER = 120.0
-_PASSING_STATUSES = frozenset({408, 425, 500, 502, 503, 504})
-_SERVICE_UNAVAILABLE = 503
+_NOT_ACCEPTED_STATUSES = frozenset({408, 421, 425, 429})
+_PROXY_AUTHENTICATION_REQUIRED = 407
+_STOPPING = (
+    AuthenticationError,
+    ConfigurationError,
+    JournalError,
+    QuotaExhaustedError,
+    RedirectError,
+    ServiceUnavailableError,
+)
 
 
-class Verdict(Enum):
-    """What a failure means for the request that met it."""
+class Action(Enum):
+    """What is done about a failed attempt."""
 
-    RETRY = "it had no effect, or having it twice does no harm"
-    FINAL = "sending it again would not help"
-    UNCERTAIN = "it may have started paid work: sending it again may pay twice"
+    RETRY = "not accepted: send it again, if attempts are left"
+    PROVE = "ambiguous: find out what became of it before anything else"
+    FAIL = "refused: raise it"
+    STOP = "no repetition helps, and every other call would fail alike: raise it, and stop a batch"
 
 
-def judge(endpoint: Endpoint, error: PolyglotError) -> Verdict:
-    """Judge a failure.
-
-    A call that starts work may be sent again only if it certainly was not accepted: the connection was refused, or the
-    answer was 429 or 503. After any other loss of the connection its fate is unknown.
-    """
+def next_action(error: PolyglotError, request: ApiRequest, *, body_complete: bool) -> Action:
+    """Return what to do about a failed attempt; `body_complete`: the body's last byte was handed to the socket."""
+    if stops_batch(error):
+        return Action.STOP
     if isinstance(error, ApiConnectionError):
-        if endpoint.billable and error.maybe_sent:
-            return Verdict.UNCERTAIN
-        return Verdict.RETRY
+        if not error.connected or not body_complete:
+            return Action.RETRY
+        if request.endpoint.billable:
+            return Action.PROVE
+        # The service may be at work still: to send the file again would only make it slower.
+        return Action.FAIL if request.fields is not None and isinstance(error, ApiTimeoutError) else Action.RETRY
+    if isinstance(error, ServerError | ResponseDecodeError):
+        return Action.PROVE if request.endpoint.billable and body_complete else Action.RETRY
     if isinstance(error, RateLimitError):
-        return Verdict.RETRY
-    if isinstance(error, ApiStatusError):
-        passing = {_SERVICE_UNAVAILABLE} if endpoint.billable else _PASSING_STATUSES
-        return Verdict.RETRY if error.status_code in passing else Verdict.FINAL
-    return Verdict.FINAL
+        return Action.RETRY
+    if isinstance(error, ApiStatusError) and error.status_code in _NOT_ACCEPTED_STATUSES:
+        return Action.RETRY
+    return Action.FAIL
+
+
+def stops_batch(error: PolyglotError) -> bool:
+    """Return whether every other call would fail alike, so that a batch stops instead of failing items one by one."""
+    return isinstance(error, _STOPPING) or is_permanent(error)
+
+
+def is_permanent(error: PolyglotError) -> bool:
+    """Return whether no repetition mends a failure: a certificate, an unknown host, a proxy that wants a password."""
+    if isinstance(error, ApiConnectionError):
+        return error.permanent
+    return isinstance(error, ApiStatusError) and error.status_code == _PROXY_AUTHENTICATION_REQUIRED
+
+
+def is_outage(error: PolyglotError) -> bool:
+    """Return whether a failure may be one of the whole service, which a batch waits out: down, or behind a proxy's page."""
+    if isinstance(error, ApiConnectionError):
+        return not error.permanent
+    return isinstance(error, ServerError | ResponseDecodeError)
+
+
+@attrs.define
+class Attempts:
+    """The attempts of one call, counted once, by whomever it is repeated.
+
+    Attributes:
+        retries: further attempts after the first.
+        forgives_429: a 429 is waited out and uses up no attempt, as in a batch.
+        made: attempts so far.
+    """
+
+    retries: int
+    forgives_429: bool = False
+    made: int = 0
+    _unreadable: bool = attrs.field(default=False, init=False)
+
+    def failed(self, error: PolyglotError) -> bool:
+        """Count a failed attempt; return whether another one may be made."""
+        if self.forgives_429 and isinstance(error, RateLimitError):
+            return True
+        self.made += 1
+        if isinstance(error, ResponseDecodeError):  # once may be a garbled transfer, twice is how it is
+            if self._unreadable:
+                return False
+            self._unreadable = True
+        return self.made <= self.retries
 
 
 def delay(attempt: int, error: PolyglotError | None, *, random: float) -> float:
-    """Seconds to wait before attempt number `attempt` + 1, the first attempt being 1; `random` is in [0, 1).
+    """Return the seconds to wait before attempt number `attempt` + 1, the first being 1; `random` is in [0, 1).
 
     What the service asks for in `Retry-After` is kept, and a little is added so that many clients do not return in
     the same instant. Else the delay doubles from half a second, and is taken at random from its upper half.
@@ -52,5 +147,5 @@ def delay(attempt: int, error: PolyglotError | None, *, random: float) -> float:
     retry_after = error.retry_after if isinstance(error, ApiStatusError) else None
     if retry_after is not None:
         return retry_after + random * min(1.0, 0.1 * retry_after + 0.05)
-    longest = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(attempt - 1, 10))
+    longest = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(max(0, attempt - 1), 10))
     return longest * (0.5 + 0.5 * random)

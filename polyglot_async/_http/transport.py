@@ -1,30 +1,42 @@
-"""Send, stream, retry, translate errors: with `wire`, the only rooms that know httpx."""
+"""Send a call and read its answer: permits, redirects, retries by the one policy. With its siblings, all that knows httpx.
+
+The way of a call: credential, permit of the limiter, one exchange over httpx, the answer parsed; on a failure the table in
+`retry` decides. What a table cannot decide (what became of an ambiguous submission) is raised to `_tasks.submit`.
+"""
 
 from __future__ import annotations
 
-import json
 import logging
-import random
-import time
-from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
+from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import attrs
 import httpx
+from anyio import to_thread
 
-from .._api.messages import KEPT_BODY_BYTES, ApiRequest, ApiResponse, error_of
-from .._errors import ApiConnectionError, ApiTimeoutError, AuthenticationError, PolyglotError, ResponseDecodeError
+from .._api.messages import KEPT_BODY_BYTES, ApiRequest, ApiResponse, RawResponse
+from .._api.status_errors import error_of
+from .._errors import (
+    AuthenticationError,
+    ConfigurationError,
+    PolyglotError,
+    RedirectError,
+    ResponseDecodeError,
+)
+from .._runtime import Runtime
 from .._version import __version__
-from .retry import LONGEST_RETRY_AFTER, Verdict, delay, judge
+from .httpx_errors import bare_url, lower_names, translate
+from .retry import LONGEST_RETRY_AFTER, Action, Attempts, delay, next_action
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 
-    from .._limits.limiter import Limiter, SlotLease
-    from .._uploads.form_body import FormBody
+    from .._limits.limiter import Limiter, TaskSlotLease
+    from .._uploads.form_body import FormBody, JsonBody
     from .credential import Credential
+
+    RequestBody = FormBody | JsonBody
 
 T = TypeVar("T")
 
@@ -33,6 +45,12 @@ logger = logging.getLogger("polyglot_async")
 USER_AGENT = f"polyglot_async/{__version__} httpx/{httpx.__version__}"
 CONNECT_SECONDS = 10.0
 LARGEST_BUFFERED_ANSWER = 256 << 20
+LARGE_ANSWER = 128 << 10
+"""A long recording has megabytes of segments: from this size on an answer is parsed in a worker thread."""
+_MOST_REDIRECTS = 20
+_FOLLOWED_STATUSES = frozenset({301, 302, 303, 307, 308})
+_METHOD_KEEPING_STATUSES = frozenset({307, 308})
+_BUFFERED_PIECES = 100
 
 
 @attrs.define
@@ -51,7 +69,7 @@ class StreamedResponse:
     @property
     def url(self) -> str:
         """The URL that answered, without query."""
-        return _bare(self._response.request.url)
+        return bare_url(self._response.request.url)
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """Iterate over the body as it arrives, undecoded.
@@ -64,7 +82,7 @@ class StreamedResponse:
             async for chunk in pieces:
                 yield chunk
         except httpx.HTTPError as error:
-            raise translate(error, self._response.request, maybe_sent=True) from error
+            raise translate(error, self._response.request, body_complete=True) from error
         except GeneratorExit:
             await _drop(self._response, pieces)
             raise
@@ -72,56 +90,63 @@ class StreamedResponse:
 
 @attrs.frozen(kw_only=True)
 class Transport:
-    """The way to the service. Cheap to copy with other options: copies share connections, credential and limits.
+    """Sends calls. Cheap to copy with other options: copies share connections, credential and limits.
 
     Attributes:
         http: the httpx client that sends.
         base_url: without a last slash.
         credential: what to send as a bearer.
-        limiter: gives a permit for each attempt.
+        limiter: grants a permit for each attempt.
+        runtime: clock, sleep and randomness.
         timeout: seconds without any progress on the network, or None for no bound.
         max_retries: attempts after the first one.
-        sleep: how to wait; tests hand in another.
+        hosts_reached: hosts that have answered.
     """
 
     http: httpx.AsyncClient = attrs.field(repr=False)
     base_url: str
     credential: Credential = attrs.field(repr=False)
     limiter: Limiter = attrs.field(repr=False)
+    runtime: Runtime = attrs.field(factory=Runtime, repr=False)
     timeout: float | None = 60.0
     max_retries: int = 2
-    sleep: Callable[[float], Awaitable[None]] = attrs.field(default=anyio.sleep, repr=False)
+    hosts_reached: set[str] = attrs.field(factory=set, repr=False)
 
-    async def send(
+    async def call(
         self,
         request: ApiRequest,
-        body: FormBody | None = None,
+        parse: Callable[[ApiResponse], T],
+        body: RequestBody | None = None,
         *,
+        attempts: Attempts | None = None,
+        task_slot: TaskSlotLease | None = None,
         anonymous: bool = False,
-        lease: SlotLease | None = None,
-    ) -> ApiResponse:
-        """Send a call and read its whole answer, again where that is safe and may help.
+    ) -> RawResponse[T]:
+        """Send a call and read its whole answer; retry by the policy.
 
-        With a `lease` the permit comes with a task slot, which the caller gives back when the task is final.
+        With a `task_slot` the permit comes with one, which the caller releases when the task is final.
 
         Raises:
             PolyglotError: as the tree of errors says.
         """
-
-        async def once(token: str | None) -> ApiResponse:
-            response = await self._open(request, body, {}, token, lease)
+        attempts = attempts or Attempts(self.max_retries)
+        refused: str | None = None
+        while True:
+            token = None if anonymous else await self.credential.get(refused=refused)
             try:
-                return await _read(response)
-            finally:
-                await _close(response)
-
-        return await self._retrying(request, body, once, anonymous=anonymous)
+                response = await self._send(request, body, {}, token, task_slot)
+                answer = await _read(response)
+                if len(answer.body) > LARGE_ANSWER:
+                    return RawResponse(answer, await to_thread.run_sync(parse, answer))
+                return RawResponse(answer, parse(answer))
+            except PolyglotError as error:
+                refused = await self._before_retry(error, request, body, attempts, token, refused)
 
     @asynccontextmanager
     async def stream(
-        self, request: ApiRequest, body: FormBody | None = None, *, headers: Mapping[str, str] | None = None
+        self, request: ApiRequest, body: RequestBody | None = None, *, headers: Mapping[str, str] | None = None
     ) -> AsyncIterator[StreamedResponse]:
-        """Send a call and hand over its answer when the head is there; retries end where the body begins.
+        """Send a call and yield its answer when the head is there; retries end where the body begins.
 
         The body is asked for without a content encoding, so that its bytes are those that ranges count.
 
@@ -129,81 +154,127 @@ class Transport:
             PolyglotError: as the tree of errors says.
         """
         wanted = {"accept-encoding": "identity", **(headers or {})}
-        response = await self._retrying(request, body, lambda token: self._open(request, body, wanted, token))
+        attempts = Attempts(self.max_retries)
+        response: httpx.Response | None = None
+        refused: str | None = None
+        while response is None:
+            token = await self.credential.get(refused=refused)
+            try:
+                response = await self._send(request, body, wanted, token)
+            except PolyglotError as error:
+                refused = await self._before_retry(error, request, body, attempts, token, refused)
         try:
-            yield StreamedResponse(response.status_code, _lower(response.headers), response)
+            yield StreamedResponse(response.status_code, lower_names(response.headers), response)
         finally:
             await _close(response)
 
-    async def _retrying(
+    async def _before_retry(
         self,
+        error: PolyglotError,
         request: ApiRequest,
-        body: FormBody | None,
-        once: Callable[[str | None], Awaitable[T]],
-        *,
-        anonymous: bool = False,
-    ) -> T:
-        refused: str | None = None
-        attempt = 0
-        while True:
-            token = None if anonymous else await self.credential.get(refused=refused)
-            try:
-                return await once(token)
-            except AuthenticationError:
-                if refused is not None or anonymous or not self.credential.renewable or not _can_be_sent(body):
-                    raise
-                refused = token
-            except PolyglotError as error:
-                if self.limiter.waits_out(error) and _can_be_sent(body):
-                    continue
-                attempt += 1
-                if attempt > self.max_retries or not _can_be_sent(body):
-                    raise
-                if judge(request.endpoint, error) is not Verdict.RETRY:
-                    raise
-                seconds = delay(attempt, error, random=random.random())  # noqa: S311 - jitter, no secret
-                if seconds > LONGEST_RETRY_AFTER:
-                    raise
-                logger.debug("%s again in %.2f s: %s", request.endpoint.call, seconds, error)
-                await self.sleep(seconds)
+        body: RequestBody | None,
+        attempts: Attempts,
+        token: str | None,
+        refused: str | None,
+    ) -> str | None:
+        """Wait until the next attempt, and return the token that was refused; or raise the error."""
+        if body is not None and not body.can_be_sent:
+            raise error
+        if isinstance(error, AuthenticationError) and refused is None and token and self.credential.renewable:
+            return token
+        if self.limiter.waits_out(error):
+            return refused
+        complete = body is None or body.complete
+        may_repeat = attempts.failed(error)
+        if next_action(error, request, body_complete=complete) is not Action.RETRY or not may_repeat:
+            raise error
+        seconds = delay(attempts.made, error, random=self.runtime.random())
+        if seconds > LONGEST_RETRY_AFTER and not attempts.forgives_429:
+            raise error
+        logger.debug("%s again in %.2f s: %s", request.endpoint.call, seconds, error)
+        await self.runtime.sleep(seconds)
+        return refused
 
-    async def _open(
+    async def _send(
         self,
         request: ApiRequest,
-        body: FormBody | None,
+        body: RequestBody | None,
         headers: Mapping[str, str],
         token: str | None,
-        lease: SlotLease | None = None,
+        task_slot: TaskSlotLease | None = None,
     ) -> httpx.Response:
-        """Send one attempt; give the answer with its body unread, or raise what its status deserves."""
+        """Send one attempt under a permit; return the answer with its body unread, or raise the error of its status."""
         # Requests with an `sk_` key are the ones that the day's and the month's counters count (contract: "Limits").
         counted = token is not None and token.startswith("sk_")
-        async with self.limiter.permit(request.endpoint, counted=counted, lease=lease):
-            response = await self._exchange(request, body, headers, token)
+        permit = await self.limiter.acquire(request.endpoint, counted=counted, task_slot=task_slot)
+        problem: PolyglotError | None = None
+        answered = False
+        try:
+            response = await self._follow_redirects(request, body, headers, token)
+            answered = True
+        except PolyglotError as error:
+            problem = error
+            raise
+        finally:
+            await self.limiter.settle(permit, problem, answered=answered)
+        return response
+
+    async def _follow_redirects(
+        self, request: ApiRequest, body: RequestBody | None, headers: Mapping[str, str], token: str | None
+    ) -> httpx.Response:
+        url = httpx.URL(self.base_url + request.path)
+        if request.query:
+            url = url.copy_merge_params(request.query)
+        for _ in range(_MOST_REDIRECTS):
+            response = await self._exchange(request, body, url, headers, token)
             if response.is_success or response.status_code in request.endpoint.answers:
                 return response
-            try:
-                answer = await _read(response, most=KEPT_BODY_BYTES)
-            finally:
-                await _close(response)
-            raise error_of(answer, datetime.now(UTC), billable=request.endpoint.billable)
+            followed = _METHOD_KEEPING_STATUSES if request.endpoint.method == "POST" else _FOLLOWED_STATUSES
+            location = response.headers.get("location")
+            if response.status_code not in followed or location is None:
+                raise await self._error_of(response, request)
+            await _read_error(response)  # to its end, so that the connection can be used again
+            target = response.url.join(location)
+            if not _same_origin(target, url):
+                # A file may lie elsewhere, and is fetched there without the credential. A call may not.
+                if request.endpoint.method == "POST" or request.endpoint.accept != "*/*":
+                    raise _redirect_error(response, request, target)
+                token = None
+            if body is not None and not body.can_be_sent:
+                raise _redirect_error(response, request, target)
+            url = target
+        raise _redirect_error(response, request, target, endless=True)
 
     async def _exchange(
-        self, request: ApiRequest, body: FormBody | None, headers: Mapping[str, str], token: str | None
+        self,
+        request: ApiRequest,
+        body: RequestBody | None,
+        url: httpx.URL,
+        headers: Mapping[str, str],
+        token: str | None,
     ) -> httpx.Response:
-        """Send the request and give the answer's head, whatever its status."""
+        """Send one request and return its answer's head, whatever its status."""
+        if self.http.is_closed:
+            raise ConfigurationError("the client is closed: make a new one, or keep it open for as long as it is used")
         response: httpx.Response | None = None
         try:
-            async with _content(request, body) as content:
-                outgoing = self._build(request, body, content, headers, token)
-                started = time.monotonic()
+            async with nullcontext() if body is None else body.attempt() as content:
+                outgoing = self._build(request, body, content, url, headers, token)
+                started = self.runtime.monotonic()
                 try:
-                    response = await self.http.send(outgoing, stream=True, follow_redirects=outgoing.method == "GET")
+                    response = await self.http.send(outgoing, stream=True, follow_redirects=False)
                 except httpx.HTTPError as error:
-                    problem = translate(error, outgoing, maybe_sent=body is None or body.complete)
-                    logger.debug("%s in %.3f s", problem, _since(started))
-                    raise problem from error
-                _log_answer(outgoing, response, _since(started))
+                    reached = outgoing.url.host in self.hosts_reached
+                    complete = body is None or body.complete
+                    raise translate(error, outgoing, body_complete=complete, reached_before=reached) from error
+                self.hosts_reached.add(url.host)
+                logger.debug(
+                    "%s %s -> %d in %.3f s",
+                    outgoing.method,
+                    request.path,
+                    response.status_code,
+                    self.runtime.monotonic() - started,
+                )
         except BaseException:
             if response is not None:  # cancelled while the media was being closed
                 await _close(response)
@@ -213,8 +284,9 @@ class Transport:
     def _build(
         self,
         request: ApiRequest,
-        body: FormBody | None,
-        content: AsyncIterator[bytes] | bytes | None,
+        body: RequestBody | None,
+        content: AsyncIterator[bytes] | None,
+        url: httpx.URL,
         headers: Mapping[str, str],
         token: str | None,
     ) -> httpx.Request:
@@ -223,78 +295,64 @@ class Transport:
             merged["authorization"] = f"Bearer {token}"
         if body is not None:
             merged.update(body.headers)
-        elif request.json is not None:
-            merged["content-type"] = "application/json"
-        return self.http.build_request(
-            request.endpoint.method,
-            f"{self.base_url}{request.path}",
-            params=request.query or None,
-            headers=merged,
-            content=content,
-            timeout=self._timeouts(),
-        )
-
-    def _timeouts(self) -> httpx.Timeout:
         if self.timeout is None:
-            return httpx.Timeout(None, connect=CONNECT_SECONDS)
-        # Waiting for one of our own connections is no failure of the service, hence no bound.
-        return httpx.Timeout(self.timeout, connect=min(CONNECT_SECONDS, self.timeout), pool=None)
+            timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
+        else:
+            # Waiting for one of our own connections is no failure of the service, hence no bound.
+            timeout = httpx.Timeout(self.timeout, connect=min(CONNECT_SECONDS, self.timeout), pool=None)
+        return self.http.build_request(request.endpoint.method, url, headers=merged, content=content, timeout=timeout)
+
+    async def _error_of(self, response: httpx.Response, request: ApiRequest) -> PolyglotError:
+        answer = await _read_error(response)
+        return error_of(answer, self.runtime.utc_now(), billable=request.endpoint.billable)
 
 
-def translate(error: httpx.HTTPError, request: httpx.Request, *, maybe_sent: bool) -> PolyglotError:
-    """Turn any error of httpx into one of ours."""
-    method, url = request.method, _bare(request.url)
-    if isinstance(error, httpx.HTTPStatusError):  # raised by an event hook of the caller's own client
-        answer = ApiResponse(
-            status_code=error.response.status_code,
-            headers=_lower(error.response.headers),
-            body=b"",
-            method=method,
-            url=url,
-        )
-        return error_of(answer, datetime.now(UTC))
-    what = f"{method} {url}: {type(error).__name__}{f': {error}' if str(error) else ''}"
-    if isinstance(error, httpx.DecodingError):
-        return ResponseDecodeError(what, method=method, url=url)
-    cls = ApiTimeoutError if isinstance(error, httpx.TimeoutException) else ApiConnectionError
-    connected = not isinstance(error, _NEVER_SENT)
-    return cls(what, method=method, url=url, maybe_sent=maybe_sent and connected, connected=connected)
-
-
-_NEVER_SENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-)
-
-
-async def _read(response: httpx.Response, most: int | None = None) -> ApiResponse:
-    """Read the body: all of it, or with `most` no more than its first so many bytes."""
-    method, url = response.request.method, _bare(response.request.url)
+async def _read(response: httpx.Response) -> ApiResponse:
+    """Read the whole body, and close the response."""
     body = bytearray()
     chunks = response.aiter_bytes()
     try:
         async for chunk in chunks:
             body += chunk
-            if most is not None and len(body) >= most:
-                await _drop(response, chunks)
-                break
             if len(body) > LARGEST_BUFFERED_ANSWER:
                 await _drop(response, chunks)
+                method, url = response.request.method, bare_url(response.request.url)
                 raise ResponseDecodeError(f"{method} {url}: the answer does not end", method=method, url=url)
     except httpx.HTTPError as error:
-        if most is None:
-            raise translate(error, response.request, maybe_sent=True) from error
-        # Of an error's body, what has come is enough: the status says the most.
+        raise translate(error, response.request, body_complete=True) from error
+    finally:
+        await _close(response)
+    return _answer(response, bytes(body))
+
+
+async def _read_error(response: httpx.Response) -> ApiResponse:
+    """Read the first bytes of an error's body, and close the response: the status says the most."""
+    body = bytearray()
+    chunks = response.aiter_bytes()
+    try:
+        with suppress(httpx.HTTPError):
+            async for chunk in chunks:
+                body += chunk
+                if len(body) >= KEPT_BODY_BYTES:
+                    await _drop(response, chunks)
+                    break
+    finally:
+        await _close(response)
+    return _answer(response, bytes(body))
+
+
+def _answer(response: httpx.Response, body: bytes) -> ApiResponse:
     return ApiResponse(
-        status_code=response.status_code, headers=_lower(response.headers), body=bytes(body), method=method, url=url
+        status_code=response.status_code,
+        headers=lower_names(response.headers),
+        body=body,
+        method=response.request.method,
+        url=bare_url(response.request.url),
     )
 
 
 async def _drop(response: httpx.Response, chunks: AsyncIterator[bytes]) -> None:
-    """Close a response that is not read to its end, and let the generators below see that it is over.
+    """Close a response that is not read to its end, and run the generators below to their ends.
 
     Trio complains of generators that are forgotten midway, and there are five of httpx and httpcore in a row.
     """
@@ -304,51 +362,39 @@ async def _drop(response: httpx.Response, chunks: AsyncIterator[bytes]) -> None:
             await anext(chunks)
 
 
-_BUFFERED_PIECES = 100
-
-
 async def _close(response: httpx.Response) -> None:
-    # Shielded, so that a cancelled call still gives its connection back or closes it.
+    # Shielded, so that a cancelled call still returns its connection to the pool or closes it.
     with anyio.CancelScope(shield=True):
         await response.aclose()
 
 
-def _can_be_sent(body: FormBody | None) -> bool:
-    return body is None or body.can_be_sent
+def _same_origin(one: httpx.URL, other: httpx.URL) -> bool:
+    return (one.scheme, one.host, _port(one)) == (other.scheme, other.host, _port(other))
 
 
-@asynccontextmanager
-async def _content(request: ApiRequest, body: FormBody | None) -> AsyncIterator[AsyncIterator[bytes] | bytes | None]:
-    if body is not None:
-        async with body.attempt() as chunks:
-            yield chunks
-    elif request.json is not None:
-        yield json.dumps(request.json, ensure_ascii=False).encode("utf-8", "replace")
-    else:
-        yield None
+def _port(url: httpx.URL) -> int | None:
+    return url.port or {"http": 80, "https": 443}.get(url.scheme)
 
 
-def _lower(headers: httpx.Headers) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
-
-
-def _bare(url: httpx.URL) -> str:
-    """Give the URL without query or user: neither belongs in a message."""
-    return str(url.copy_with(query=None, fragment=None, username=None, password=None))
-
-
-def _since(started: float) -> float:
-    return time.monotonic() - started
-
-
-def _log_answer(request: httpx.Request, response: httpx.Response, seconds: float) -> None:
-    if logger.isEnabledFor(logging.DEBUG):
-        answer = ApiResponse(status_code=response.status_code, headers=_lower(response.headers), body=b"")
-        logger.debug(
-            "%s %s -> %d in %.3f s (request %s)",
-            request.method,
-            _bare(request.url),
-            response.status_code,
-            seconds,
-            answer.request_id or "-",
+def _redirect_error(
+    response: httpx.Response, request: ApiRequest, target: httpx.URL, *, endless: bool = False
+) -> RedirectError:
+    location = bare_url(target)
+    if endless:
+        advice = (
+            f"the redirects do not end ({_MOST_REDIRECTS} were followed, the last one to {location}): check base_url"
         )
+    elif _same_origin(target, response.url):
+        advice = f"redirected to {location}, and the media cannot be read again to be sent there: check base_url"
+    else:
+        base = location.removesuffix(request.path) if location.endswith(request.path) else location
+        advice = f"redirected to {location}, where the key is not sent: set base_url to {base}, if that is the service"
+    method, url = response.request.method, bare_url(response.request.url)
+    error = RedirectError(
+        f"{method} {url}: {response.status_code}: {advice}",
+        status_code=response.status_code,
+        method=method,
+        url=url,
+    )
+    error.location = location
+    return error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from .._errors import JournalError
@@ -13,15 +15,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-VERSION = 1
+VERSION = 2
 _APPLICATION_ID = 0x506F6C79  # "Poly", so that another program's database is not taken for a journal
 _SCHEMA = """
 CREATE TABLE items (
-    key TEXT PRIMARY KEY, name TEXT NOT NULL, path TEXT, size INTEGER, modified_ns INTEGER, options TEXT NOT NULL,
-    state TEXT NOT NULL, task_id TEXT, attempts INTEGER NOT NULL DEFAULT 0, error TEXT,
-    files TEXT NOT NULL DEFAULT '[]', submitted_at REAL, updated_at REAL NOT NULL
+    key TEXT PRIMARY KEY, name TEXT NOT NULL, state TEXT NOT NULL, path TEXT, size INTEGER, modified_ns INTEGER,
+    options TEXT NOT NULL, task_id TEXT, attempts INTEGER NOT NULL, error TEXT, files TEXT NOT NULL,
+    submitted_at REAL, accepted_at REAL, updated_at REAL NOT NULL
 );
-CREATE INDEX items_by_place ON items (path, size, modified_ns, options);
+CREATE INDEX items_by_path ON items (path, size, modified_ns, options);
 CREATE INDEX items_by_task ON items (task_id);
 CREATE INDEX items_by_state ON items (state);
 CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -46,17 +48,18 @@ def lock(path: Path) -> sqlite3.Connection:
             raise
         return holder
 
-    return told(path, begin)
+    return sqlite_errors(path, begin)
 
 
 def connect(path: Path) -> sqlite3.Connection:
     """Open a journal for writing, made where there is none.
 
     Raises:
-        JournalError: a newer version made it, or it is no journal.
+        JournalError: another version made it, or it is no journal.
     """
 
     def begin() -> sqlite3.Connection:
+        _make_private(path)
         database = sqlite3.connect(path, timeout=10, check_same_thread=False)
         try:
             if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
@@ -64,32 +67,40 @@ def connect(path: Path) -> sqlite3.Connection:
                 database.executescript(f"BEGIN; {marks} {_SCHEMA} COMMIT;")
             check(database, path)
             database.execute("PRAGMA journal_mode = WAL")
-            # Each step must outlive a power cut: a lost "submitting" could be paid for twice.
+            # Each step must outlive a power cut: a lost "left" could be paid for twice.
             database.execute("PRAGMA synchronous = FULL")
         except BaseException:
             database.close()
             raise
         return database
 
-    return told(path, begin)
+    return sqlite_errors(path, begin)
 
 
 def check(database: sqlite3.Connection, path: Path) -> None:
-    """Look at the marks of a database.
+    """Check that a database is a journal of this version.
 
     Raises:
-        JournalError: a newer version made it, or it is no journal.
+        JournalError: another version made it, or it is no journal.
     """
     if database.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
         raise JournalError(f"{path}: is a database, but no journal of a batch")
     version = database.execute("PRAGMA user_version").fetchone()[0]
-    if version > VERSION:
-        raise JournalError(f"{path}: was written by a newer version of polyglot_async (format {version})")
+    if version != VERSION:
+        raise JournalError(
+            f"{path}: was written by another version of polyglot_async (format {version}, this one reads {VERSION})"
+        )
 
 
-def told(path: Path, action: Callable[[], T]) -> T:
-    """Do something with a journal's file; whatever SQLite says of it becomes a `JournalError`."""
+def sqlite_errors(path: Path, action: Callable[[], T]) -> T:
+    """Run `action` on a journal's file, with whatever SQLite raises as a `JournalError`."""
     try:
         return action()
     except (sqlite3.Error, ValueError) as error:  # ValueError: what stands in it was written by something else
         raise JournalError(f"{path}: the journal cannot be used: {error}") from error
+
+
+def _make_private(path: Path) -> None:
+    """Create the file so that only its owner can read it: names and paths of recordings stand in it."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import os
+from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
 import attrs
 from anyio import to_thread
 
 from .._api import endpoints
-from .._downloads.download import download_file, save_stream
+from .._downloads.download import conversion_format, download_file, save_stream
+from .._downloads.html_page import open_file_stream
 from .._downloads.range_reader import RangedFile
 from .._downloads.remote_file import open_media, open_stream
+from .._models import Task, TaskStatus
 from .._uploads.form_body import FormBody
+from .._uploads.sources import media_from
 from .pagination import TaskList
-from .raw_calls import RawTranscriptions, TaskOrId, id_of, media_of
+from .raw_calls import RawTranscriptions, TaskOrId, check_page_size, id_of
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
@@ -24,28 +28,28 @@ if TYPE_CHECKING:
     from .._concurrency import OnProgress
     from .._downloads.remote_file import MediaStream, RemoteMedia
     from .._http.transport import StreamedResponse, Transport
-    from .._models import Task, TaskPage, Transcript, UrlValidation
+    from .._models import Transcript, UrlValidation
     from .._uploads.sources import MediaSource
-    from .poller import Watcher
-    from .submit import Submissions
+    from .poller import TaskPoller
+    from .submit import Submitter
 
 
 @attrs.frozen
 class AsyncTranscriptions:
-    """The calls below `transcriptions/` (contract: the table of calls).
+    """The calls below `transcriptions/`.
 
-    Wherever a task is asked for, a `Task` or its id will do. Every call raises the errors of the tree at the head of
-    `PolyglotError`: `ApiConnectionError`, `ApiStatusError` and its children, `ResponseDecodeError`.
+    Wherever a task is asked for, pass a `Task` or its id. Every call may raise `ApiConnectionError`, `ApiStatusError` and
+    its children, `ResponseDecodeError`, and plain `ValueError` or `TypeError` for a wrong argument.
     """
 
     _transport: Transport = attrs.field(repr=False)
-    _submissions: Submissions = attrs.field(repr=False)
-    _watcher: Watcher = attrs.field(repr=False)
+    _submitter: Submitter = attrs.field(repr=False)
+    _poller: TaskPoller = attrs.field(repr=False)
 
     @property
     def with_raw_response(self) -> RawTranscriptions:
         """The same calls, answered with status, headers and body."""
-        return RawTranscriptions(self._transport, self._submissions)
+        return RawTranscriptions(self._transport, self._submitter)
 
     async def upload(
         self,
@@ -68,9 +72,9 @@ class AsyncTranscriptions:
         Args:
             source: a path (`str` or `Path`), `bytes`, an open binary file (sent from where it stands, and left open),
                 a sync or async iterator of bytes, an httpx response being streamed, or a pair `(name, source)`.
-            model: e.g. "fast" (A1).
-            input_language: what is spoken, e.g. "en" (A1).
-            output_language: what to translate to, e.g. "ru" (A1).
+            model: e.g. "fast".
+            input_language: what is spoken, e.g. "en".
+            output_language: what to translate to, e.g. "ru".
             name: the file name to send, where the source's own will not do.
             size: bytes, for an iterator whose length is known; without it the body is sent chunked.
             content_type: MIME type, where the first bytes and the suffix would tell wrong.
@@ -81,7 +85,7 @@ class AsyncTranscriptions:
         Raises:
             MediaError: missing, unreadable, empty, too large for the plan; before any request.
             SubmissionUncertainError: it went out, and neither an answer nor the list tells whether it was accepted.
-            RateLimitError: a limit is exceeded, or too many tasks are unfinished (A13).
+            RateLimitError: a limit is exceeded, or too many tasks are unfinished.
         """
         raw = await self.with_raw_response.upload(
             source,
@@ -109,10 +113,10 @@ class AsyncTranscriptions:
 
         Args:
             url: an http or https URL.
-            model: e.g. "fast" (A1).
-            input_language: what is spoken, e.g. "en" (A1).
-            output_language: what to translate to, e.g. "ru" (A1).
-            extra: JSON fields sent as they are beside `url` and the options (A2), overruling them.
+            model: e.g. "fast".
+            input_language: what is spoken, e.g. "en".
+            output_language: what to translate to, e.g. "ru".
+            extra: JSON fields sent as they are beside `url` and the options, overruling them.
 
         Raises:
             MediaError: it is no http or https URL; before any request.
@@ -125,26 +129,22 @@ class AsyncTranscriptions:
         return raw.parse()
 
     async def validate_url(self, url: str, *, extra: Mapping[str, Any] | None = None) -> UrlValidation:
-        """Ask whether the service can use a media URL; a no is a value, not an error (A3)."""
+        """Ask whether the service can use a media URL; a no is a value, not an error."""
         return (await self.with_raw_response.validate_url(url, extra=extra)).parse()
 
     def list(self, /, *, page_size: int = 100, **filters: Any) -> TaskList:
         """List the tasks, newest first: `async for task in client.transcriptions.list(status="failed")`.
 
         Args:
-            page_size: tasks to ask for in one request; the service may give fewer (A4).
+            page_size: tasks to ask for in one request; the service may give fewer.
             **filters: query parameters, sent as they are.
 
         Returns:
             An async iterable over all tasks; its `pages()` gives them page by page. Nothing is asked before it is
             iterated.
         """
-        raw = self.with_raw_response
-
-        async def fetch(offset: int, cursor: str | None) -> TaskPage:
-            return (await raw.list(page_size=page_size, offset=offset, cursor=cursor, **filters)).parse()
-
-        return TaskList(fetch)
+        check_page_size(page_size)
+        return TaskList(self._transport, page_size, filters)
 
     async def get(self, task: TaskOrId) -> Task:
         """Get one task as it stands.
@@ -152,7 +152,7 @@ class AsyncTranscriptions:
         Raises:
             NotFoundError: there is no such task.
         """
-        return (await self.with_raw_response.get(task)).parse()
+        return (await self._transport.call(endpoints.get(id_of(task)), endpoints.parse_task)).parse()
 
     async def wait(
         self,
@@ -163,13 +163,13 @@ class AsyncTranscriptions:
     ) -> Task:
         """Wait until a task is completed; return it.
 
-        All waits of a client share one poller, whose rhythm follows how long tasks really take. Server errors and lost
+        All waits of a client share one poller, whose schedule follows how long tasks really take. Server errors and lost
         connections are waited out.
 
         Args:
             task: the task or its id; one that is final already costs no request.
-            timeout: seconds of patience, or None for as long as it takes.
-            poll_interval: seconds between looks at this task, where the poller's own rhythm will not do.
+            timeout: seconds to wait, or None for as long as it takes.
+            poll_interval: seconds between polls of this task, instead of the poller's own schedule.
 
         Raises:
             TaskFailedError: it failed; `failure_reason` says why.
@@ -177,18 +177,20 @@ class AsyncTranscriptions:
             WaitTimeoutError: it was not final after `timeout` seconds. The task goes on.
             NotFoundError: there is no such task.
         """
-        return await self._watcher.wait(task, timeout=timeout, poll_interval=poll_interval)
+        check_seconds("timeout", timeout)
+        check_seconds("poll_interval", poll_interval)
+        if not isinstance(task, Task):
+            task = Task(task_id=id_of(task), status=TaskStatus.QUEUED)
+        return await self._poller.wait(self._transport, task, timeout=timeout, poll_interval=poll_interval)
 
     async def result(self, task: TaskOrId) -> Transcript:
         """Get the transcript of a completed task.
 
         Raises:
-            ApiStatusError: the task is unfinished (A5).
+            ApiStatusError: the task is unfinished.
             NotFoundError: there is no such task.
         """
-        raw = await self.with_raw_response.result(task)
-        # A long recording has megabytes of segments: parsing them here would hold the loop.
-        return await to_thread.run_sync(raw.parse) if len(raw.body) > _LARGE_ANSWER else raw.parse()
+        return (await self._transport.call(endpoints.result(id_of(task)), endpoints.parse_transcript)).parse()
 
     @overload
     async def download(self, task: TaskOrId, kind: str) -> bytes: ...
@@ -214,12 +216,12 @@ class AsyncTranscriptions:
 
     def stream_download(self, task: TaskOrId, kind: str) -> AbstractAsyncContextManager[StreamedResponse]:
         """Get a result file as a stream: `async with ... as response: async for chunk in response.chunks()`."""
-        return self._transport.stream(endpoints.download(id_of(task), kind))
+        return open_file_stream(self._transport.stream(endpoints.download(id_of(task), kind)), kind)
 
     def source(self, task: TaskOrId) -> AbstractAsyncContextManager[MediaStream]:
         """Get the source media as a stream: `async with ... as stream: async for chunk in stream`.
 
-        After a drop it goes on from the last good byte by itself, with ranges (A7).
+        After a drop it goes on from the last good byte by itself, with ranges.
 
         Raises:
             SourceChangedError: the file changed on the server meanwhile.
@@ -266,26 +268,26 @@ class AsyncTranscriptions:
         source: MediaSource,
         path: str | os.PathLike[str],
         *,
-        format: str | None = None,  # noqa: A002 - the API's own word (A6)
+        format: str | None = None,  # noqa: A002 - the API's own word
         on_progress: OnProgress | None = None,
         extra: Mapping[str, Any] | None = None,
     ) -> Path:
-        """Let the service convert audio, and write its answer to `path`; return the path.
+        """Have the service convert audio, and write its answer to `path`; return the path.
 
         Args:
             source: what `upload` takes.
             path: where to write the converted audio; it appears there whole or not at all.
-            format: mp3, wav, ogg, m4a or flac (A6). Default: the suffix of `path`.
+            format: mp3, wav, ogg, m4a or flac. Default: the suffix of `path`.
             on_progress: called with the bytes sent and in all (None where unknown); sync or async.
-            extra: form fields sent as they are (A6).
+            extra: form fields sent as they are.
 
         Raises:
             MediaError: the media cannot be sent; before any request.
             BadRequestError: the service cannot convert it.
             TransferError: the disk refuses.
         """
-        wanted = format or os.fspath(path).rpartition(".")[2].lower()
-        media = await media_of(source)
+        wanted = conversion_format(path, format)
+        media = await to_thread.run_sync(partial(media_from, source))
         request = endpoints.convert_audio(wanted, extra)
         body = FormBody(media, request.fields or (), on_progress)
         return await save_stream(self._transport.stream(request, body), path)
@@ -294,4 +296,11 @@ class AsyncTranscriptions:
         return RangedFile(self._transport, endpoints.source(id_of(task)))
 
 
-_LARGE_ANSWER = 128 * 1024
+def check_seconds(name: str, value: float | None) -> None:
+    """Raise for a time that is no number of seconds, before anything is sent."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} is {value!r}: pass seconds as a number, or None")
+    if not value >= 0:
+        raise ValueError(f"{name} is {value!r}: pass 0 seconds or more, or None")

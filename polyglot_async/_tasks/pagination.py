@@ -1,40 +1,74 @@
-"""The list of tasks, page after page (A4)."""
+"""The list of tasks, page after page: the one reader for users, poller and proofs (A4)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from .._api import endpoints
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping
+
+    from .._http.transport import Transport
     from .._models import Task, TaskPage
 
-
-@attrs.frozen
-class TaskList:
-    """All tasks, newest first: iterate over it with `async for`, or over its `pages()`.
-
-    Each iteration starts anew. It ends, whatever the service does, at a page that holds nothing new.
-    """
-
-    _fetch: Callable[[int, str | None], Awaitable[TaskPage]] = attrs.field(repr=False)
-
-    def __aiter__(self) -> AsyncIterator[Task]:
-        return _Tasks(self.pages())
-
-    def pages(self) -> AsyncIterator[TaskPage]:
-        """Iterate page by page. A task that moved from one page to the next while it was read comes once."""
-        return _Pages(self._fetch)
+PAGE_SIZE = 100
 
 
 # Classes and not generators: one may break off at any task, and nothing is left behind that had to be closed.
 
 
 @attrs.define
+class TaskPages:
+    """The pages of the list, newest tasks first. A task that moved from one page to the next meanwhile comes once.
+
+    It ends, whatever the service does: at an empty page, at one that holds nothing new, at the total that the service
+    counts, or where its cursors end. A page shorter than another is no end: the service may cut its pages as it likes.
+
+    Attributes:
+        complete: whether the end of the list was reached.
+    """
+
+    _transport: Transport = attrs.field(repr=False)
+    _page_size: int | None = PAGE_SIZE
+    _filters: Mapping[str, Any] = attrs.field(factory=dict)
+    complete: bool = attrs.field(default=False, init=False)
+    _seen: set[str] = attrs.field(factory=set, init=False, repr=False)
+    _offset: int = attrs.field(default=0, init=False)
+    _cursor: str | None = attrs.field(default=None, init=False)
+    _had_nothing_new: bool = attrs.field(default=False, init=False)
+
+    def __aiter__(self) -> TaskPages:
+        return self
+
+    async def __anext__(self) -> TaskPage:
+        if self.complete:
+            raise StopAsyncIteration
+        request = endpoints.list_tasks(
+            limit=self._page_size, offset=self._offset, cursor=self._cursor, filters=self._filters
+        )
+        page = (await self._transport.call(request, endpoints.parse_page)).parse()
+        new = tuple(task for task in page.items if task.task_id not in self._seen)
+        self._seen.update(task.task_id for task in new)
+        self._offset += page.received
+        # Entries that are no tasks are skipped, so one page may have none and not be the end; two in a row are.
+        is_end = not page.received or (not new and (bool(page.items) or self._had_nothing_new))
+        self._had_nothing_new = not new
+        followed_to_the_end = self._cursor is not None and page.next_cursor is None
+        counted = page.total is not None and self._offset >= page.total and page.next_cursor is None
+        repeated = page.next_cursor is not None and page.next_cursor == self._cursor
+        self.complete = is_end or followed_to_the_end or counted or repeated
+        self._cursor = page.next_cursor
+        if is_end:
+            raise StopAsyncIteration
+        return page if len(new) == len(page.items) else attrs.evolve(page, items=new)
+
+
+@attrs.define
 class _Tasks:
-    _pages: AsyncIterator[TaskPage]
+    _pages: TaskPages
     _items: Iterator[Task] = attrs.field(factory=lambda: iter(()), init=False)
 
     def __aiter__(self) -> _Tasks:
@@ -46,39 +80,20 @@ class _Tasks:
         return task
 
 
-@attrs.define
-class _Pages:
-    _fetch: Callable[[int, str | None], Awaitable[TaskPage]]
-    _seen: set[str] = attrs.field(factory=set, init=False)
-    _offset: int = attrs.field(default=0, init=False)
-    _longest: int = attrs.field(default=0, init=False)
-    _cursor: str | None = attrs.field(default=None, init=False)
-    _ended: bool = attrs.field(default=False, init=False)
+@attrs.frozen
+class TaskList:
+    """All tasks, newest first: iterate over it with `async for`, or over its `pages()`.
 
-    def __aiter__(self) -> _Pages:
-        return self
+    Each iteration starts anew. Nothing is requested before that.
+    """
 
-    async def __anext__(self) -> TaskPage:
-        if self._ended:
-            raise StopAsyncIteration
-        page = await self._fetch(self._offset, self._cursor)
-        new = tuple(self._unseen(page.items))
-        self._offset += len(page.items)
-        self._longest = max(self._longest, len(page.items))
-        self._ended = not new or (page.next_cursor is None and self._is_last(page))
-        self._cursor = page.next_cursor
-        if not new:
-            raise StopAsyncIteration
-        return page if len(new) == len(page.items) else attrs.evolve(page, items=new)
+    _transport: Transport = attrs.field(repr=False)
+    _page_size: int
+    _filters: Mapping[str, Any]
 
-    def _unseen(self, tasks: Iterable[Task]) -> Iterator[Task]:
-        for task in tasks:
-            if task.task_id not in self._seen:
-                self._seen.add(task.task_id)
-                yield task
+    def __aiter__(self) -> AsyncIterator[Task]:
+        return _Tasks(self.pages())
 
-    def _is_last(self, page: TaskPage) -> bool:
-        """Tell without another request. A page shorter than asked for proves nothing: the service may cap its pages."""
-        followed = self._cursor is not None
-        counted = page.total is not None and self._offset >= page.total
-        return followed or counted or len(page.items) < self._longest
+    def pages(self) -> TaskPages:
+        """Iterate page by page. A task that moved from one page to the next meanwhile comes once."""
+        return TaskPages(self._transport, self._page_size, self._filters)

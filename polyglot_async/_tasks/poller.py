@@ -1,12 +1,14 @@
-"""One poller that serves every wait of the client.
+"""One poller serves every wait of the client.
 
-There is no task in the background: one of those who wait does the looking for all, and when its own wait is over
-another takes over. A single wait asks for its one task; several ask for the list, newest first, and singly for tasks
-that fell off it. Completion may also be told from outside, and then ends a wait without a look.
+There is no task in the background: one waiter runs the polling loop; when its own wait is over, another takes over. A
+single wait asks for its one task; several ask for the list, newest first, and singly for tasks that fell off it. Webhook
+events end waits without a poll.
 """
 
 from __future__ import annotations
 
+import copy
+import logging
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
@@ -15,44 +17,49 @@ import attrs
 
 from .._api import endpoints
 from .._errors import (
-    ApiConnectionError,
     NotFoundError,
     PolyglotError,
     RateLimitError,
     ResponseDecodeError,
-    ServerError,
     WaitTimeoutError,
     require_result,
 )
+from .._http.retry import Action, next_action
 from .._models import Task, TaskStatus
-from .schedule import SLACK, Durations, Pace, joint_look
+from .pagination import TaskPages
+from .schedule import SLACK, PollSchedule, TaskDurations, coalesce
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .._http.transport import Transport
     from .._models import WebhookEvent
+    from .proof import KnownTasks
 
-_PAGE = 100
-_PASSING = (ApiConnectionError, ServerError, RateLimitError)
-_UNREADABLE_ANSWERS = 5
+logger = logging.getLogger("polyglot_async")
+
+_MOST_UNREADABLE_ANSWERS = 5
 _REMEMBERED_STARTS = 10_000
 SAFETY_NET_SECONDS = 60.0
-"""With completions told from outside, a task is looked at after this long, or sooner when it is overdue."""
+"""With webhook events, a task is polled after this long, or sooner when it is overdue."""
 OVERDUE = 2.0
 """Overdue is what takes this many times as long as tasks do."""
-_MISSES = 2
-"""So many ends that nobody told in a row, and the rhythm is the usual one until the next event comes."""
+_MOST_MISSED_EVENTS = 2
+"""So many ends in a row without an event, and tasks are polled as without webhooks until the next event comes."""
 
 
 @attrs.define(eq=False)
 class _Wait:
-    """One wait. `young` is True where the task was started by this client, so that its age is known."""
+    """One wait. `has_known_start` is True where the task was started by this client, so that its age is known."""
 
     task: Task
+    transport: Transport
     started: float
-    young: bool
+    has_known_start: bool
     poll_interval: float | None
-    looked: float | None = None
-    news: anyio.Event = attrs.field(factory=anyio.Event)
+    polled: float | None = None
+    was_seen: bool = False
+    changed: anyio.Event = attrs.field(factory=anyio.Event)
     error: PolyglotError | None = None
 
     @property
@@ -61,217 +68,232 @@ class _Wait:
 
 
 @attrs.define(eq=False)
-class Watcher:
-    """Waits for tasks; see the module's head.
+class TaskPoller:
+    """Waits for tasks; see the head of the module.
 
     Attributes:
-        pace: the bounds of the rhythm.
-        told: whether completions are told from outside, so that looking is only a safety net.
+        receivers: webhook receivers whose events arrive here.
     """
 
-    _transport: Transport = attrs.field(repr=False)
-    pace: Pace = attrs.field(factory=Pace)
-    told: bool = False
+    _known: KnownTasks = attrs.field(repr=False)
+    _schedule: PollSchedule = attrs.field(factory=PollSchedule, repr=False)
+    receivers: int = 0
     _waits: dict[str, list[_Wait]] = attrs.field(factory=dict, init=False, repr=False)
-    _durations: Durations = attrs.field(factory=Durations, init=False, repr=False)
+    _durations: TaskDurations = attrs.field(factory=TaskDurations, init=False, repr=False)
     _started: OrderedDict[str, float] = attrs.field(factory=OrderedDict, init=False, repr=False)
-    _told_of: OrderedDict[str, WebhookEvent] = attrs.field(factory=OrderedDict, init=False, repr=False)
-    _missed: int = attrs.field(default=0, init=False)
-    _leading: bool = attrs.field(default=False, init=False)
-    _changed: anyio.Event = attrs.field(factory=anyio.Event, init=False, repr=False)
-    _last_look: float = attrs.field(default=float("-inf"), init=False)
+    _events: OrderedDict[str, WebhookEvent] = attrs.field(factory=OrderedDict, init=False, repr=False)
+    _missed_events: int = attrs.field(default=0, init=False)
+    _is_running: bool = attrs.field(default=False, init=False)
+    _wake: anyio.Event = attrs.field(factory=anyio.Event, init=False, repr=False)
+    _last_poll: float = attrs.field(default=float("-inf"), init=False)
     _unreadable: int = attrs.field(default=0, init=False)
+    _last_error: PolyglotError | None = attrs.field(default=None, init=False, repr=False)
+    _unknown_statuses: set[str] = attrs.field(factory=set, init=False, repr=False)
 
     async def wait(
-        self,
-        task: Task | str,
-        *,
-        timeout: float | None = None,
-        poll_interval: float | None = None,
+        self, transport: Transport, task: Task, *, timeout: float | None = None, poll_interval: float | None = None
     ) -> Task:
-        """Wait until a task is completed, and give it.
+        """Wait until a task is completed, and return it.
 
         Raises:
             TaskFailedError: it failed.
             TaskCancelledError: it was cancelled.
-            WaitTimeoutError: it was not final after `timeout` seconds.
+            WaitTimeoutError: it was not final after `timeout` seconds; its cause is the last error, if polls failed.
             NotFoundError: there is no such task.
         """
-        latest = task if isinstance(task, Task) else Task(task_id=task, status=TaskStatus.QUEUED)
-        if not latest.status.is_final:
-            started = self._started.pop(latest.task_id, None)
-            wait = _Wait(latest, started or anyio.current_time(), started is not None, poll_interval)
-            with anyio.move_on_after(timeout) as patience:
+        if not task.status.is_final:
+            started = self._started.pop(task.task_id, None)
+            now = transport.runtime.monotonic()
+            wait = _Wait(task, transport, now if started is None else started, started is not None, poll_interval)
+            with anyio.move_on_after(timeout) as scope:
                 await self._until_over(wait)
-            latest = wait.task
+            task = wait.task
             if wait.error is not None:
-                raise wait.error
-            if patience.cancelled_caught and not wait.is_over:
-                raise WaitTimeoutError(
-                    f"task {latest.task_id} is {latest.status.value} after {timeout} s of waiting", task=latest
-                )
-        require_result(latest)
-        return latest
+                error = copy.copy(wait.error)  # one poll may have failed for many
+                error.task = task
+                raise error from wait.error
+            if scope.cancelled_caught and not wait.is_over:
+                raise self._timeout_error(wait, timeout) from self._last_error
+        require_result(task)
+        return task
 
-    def began(self, task_id: str) -> None:
-        """A task was started just now."""
-        self._started[task_id] = anyio.current_time()
+    def started(self, task_id: str, now: float) -> None:
+        """Note that a task was started at `now`."""
+        self._started[task_id] = now
         if len(self._started) > _REMEMBERED_STARTS:
             self._started.popitem(last=False)
 
-    def tell(self, event: WebhookEvent) -> None:
-        """Take word from outside that a task is final; word that comes before the wait is kept for it.
+    def notify(self, event: WebhookEvent) -> None:
+        """Take a webhook event; one that comes before the wait is kept for it.
 
         May be called from a plain callback of the loop, where there is no task and no clock.
         """
         if event.status.is_final:
-            self._told_of[event.task_id] = event
-            if len(self._told_of) > _REMEMBERED_STARTS:
-                self._told_of.popitem(last=False)
-            self._changed.set()
+            self._events[event.task_id] = event
+            if len(self._events) > _REMEMBERED_STARTS:
+                self._events.popitem(last=False)
+            self._wake.set()
 
-    def _hear(self) -> None:
-        """Let what was told end the waits that it is about."""
-        for task_id in self._waits.keys() & self._told_of.keys():
-            event = self._told_of.pop(task_id)
-            self._missed = 0
-            for wait in self._waits[task_id]:
-                self._see(wait, _after(wait.task, event))
+    def _timeout_error(self, wait: _Wait, timeout: float | None) -> WaitTimeoutError:
+        seen = f"last seen {wait.task.status.value}" if wait.was_seen else "last seen: never"
+        failed = f"; the last poll failed: {self._last_error}" if self._last_error is not None else ""
+        return WaitTimeoutError(
+            f"task {wait.task.task_id} was not done after {timeout} s of waiting ({seen}){failed}. "
+            "It goes on: wait for it again",
+            task=wait.task,
+        )
 
     async def _until_over(self, wait: _Wait) -> None:
         self._waits.setdefault(wait.task.task_id, []).append(wait)
-        self._changed.set()
+        self._wake.set()
         try:
             while not wait.is_over:
-                if self._leading:
-                    await wait.news.wait()
-                    wait.news = anyio.Event()
+                if self._is_running:
+                    await wait.changed.wait()
+                    wait.changed = anyio.Event()
                 else:
-                    await self._lead(wait)
+                    await self._run(wait)
         finally:
             waits = self._waits[wait.task.task_id]
             waits.remove(wait)
             if not waits:
                 del self._waits[wait.task.task_id]
-            self._hand_on()
+            if not self._is_running and self._waits:
+                next(iter(self._waits.values()))[0].changed.set()  # it takes over the loop
 
-    def _hand_on(self) -> None:
-        if not self._leading:
-            for waits in self._waits.values():
-                waits[0].news.set()
-                return
-
-    async def _lead(self, own: _Wait) -> None:
-        """Look for all who wait, until the leader's own wait is over."""
-        self._leading = True
+    async def _run(self, own: _Wait) -> None:
+        """Poll for all waits, until the caller's own is over."""
+        self._is_running = True
         try:
             while not own.is_over:
-                self._changed = anyio.Event()
-                self._hear()
+                self._wake = anyio.Event()
+                self._apply_events()
                 if own.is_over:
                     return
-                seconds = self._next_look() - anyio.current_time()
+                now = own.transport.runtime.monotonic()
+                seconds = self._next_poll_at(now) - now
                 if seconds > 0:
                     with anyio.move_on_after(seconds):
-                        await self._changed.wait()
+                        await self._wake.wait()
                 else:
-                    await self._look()
+                    await self._poll(own.transport)
         finally:
-            self._leading = False
+            self._is_running = False
 
-    def _next_look(self) -> float:
-        now = anyio.current_time()
+    def _apply_events(self) -> None:
+        """End the waits that an event is about."""
+        for task_id in self._waits.keys() & self._events.keys():
+            event = self._events.pop(task_id)
+            self._missed_events = 0
+            for wait in self._waits[task_id]:
+                self._see(wait, _after(wait.task, event))
+
+    def _next_poll_at(self, now: float) -> float:
         waits = [wait for waits in self._waits.values() for wait in waits if not wait.is_over]
         expected = self._durations.expected()
         slack = SLACK * (expected.seconds if expected else 0.0)
-        due = joint_look((self._due(wait, now) for wait in waits if not wait.poll_interval), slack)
-        own_rhythm = [(wait.looked or wait.started) + wait.poll_interval for wait in waits if wait.poll_interval]
-        due = max(due, self._last_look + self.pace.floor)
-        return min(due, *own_rhythm) if own_rhythm else due
+        due = coalesce((self._due(wait, now) for wait in waits if not wait.poll_interval), slack)
+        fixed = [(wait.polled or wait.started) + wait.poll_interval for wait in waits if wait.poll_interval]
+        due = max(due, self._last_poll + self._schedule.floor)
+        return min(due, *fixed) if fixed else due
 
     def _due(self, wait: _Wait, now: float) -> float:
-        if not wait.young and wait.looked is None:
+        if not wait.has_known_start and wait.polled is None:
             return now  # it may have ended long ago
-        expected = self._durations.expected(wait.task.audio_duration_seconds) if wait.young else None
-        if self.told and self._missed < _MISSES:
-            patience = SAFETY_NET_SECONDS if expected is None else OVERDUE * expected.seconds + 10 * self.pace.floor
-            return (wait.looked or wait.started) + min(SAFETY_NET_SECONDS, patience)
-        return self.pace.next_look(wait.started, wait.looked, now, expected)
+        expected = self._durations.expected(wait.task.audio_duration_seconds) if wait.has_known_start else None
+        if self.receivers and self._missed_events < _MOST_MISSED_EVENTS:
+            overdue = SAFETY_NET_SECONDS if expected is None else OVERDUE * expected.seconds + 10 * self._schedule.floor
+            return (wait.polled or wait.started) + min(SAFETY_NET_SECONDS, overdue)
+        return self._schedule.next_poll_at(wait.started, wait.polled, now, expected)
 
-    async def _look(self) -> None:
-        """Ask once about all who wait. What passes is waited out; what does not ends their waits."""
+    async def _poll(self, transport: Transport) -> None:
+        """Ask once about all waits. What the retry policy would repeat is waited out; anything else ends them."""
         waits = {task_id: waits for task_id, waits in self._waits.items() if not waits[0].is_over}
+        now = transport.runtime.monotonic
         try:
             if len(waits) == 1:
-                await self._look_at(next(iter(waits)))
+                await self._poll_one(transport, next(iter(waits)))
             else:
-                await self._look_at_list(set(waits))
+                await self._poll_list(transport, set(waits))
             self._unreadable = 0
-        except _PASSING:
-            self._note_look(waits)
+            self._last_error = None
         except PolyglotError as error:
-            self._unreadable += 1
-            self._note_look(waits)
-            if not isinstance(error, ResponseDecodeError) or self._unreadable >= _UNREADABLE_ANSWERS:
-                self._end(waits, error)
-        self._last_look = anyio.current_time()
+            self._last_error = error
+            # A poll that failed postpones the next one as one that saw nothing would.
+            for wait in _each(waits.values()):
+                wait.polled = now()
+            if not self._passes(error):
+                for wait in _each(waits.values()):
+                    self._end(wait, error)
+        self._last_poll = now()
 
-    async def _look_at_list(self, wanted: set[str]) -> None:
+    def _passes(self, error: PolyglotError) -> bool:
+        if isinstance(error, ResponseDecodeError) and not error.body.lstrip().startswith(b"<"):
+            self._unreadable += 1  # a web page is a proxy's and passes; JSON that cannot be read is the service's own
+            return self._unreadable < _MOST_UNREADABLE_ANSWERS
+        return isinstance(error, RateLimitError) or (
+            next_action(error, endpoints.list_tasks(limit=1, offset=0, cursor=None, filters={}), body_complete=True)
+            is Action.RETRY
+        )
+
+    async def _poll_list(self, transport: Transport, wanted: set[str]) -> None:
         """Read the list, newest first, for as long as that is cheaper than to ask for each task that is left."""
-        offset = barren = 0
-        cursor: str | None = None
-        while len(wanted) > 1:
-            request = endpoints.list_tasks(limit=_PAGE, offset=offset, cursor=cursor, filters={})
-            page = endpoints.parse_page(await self._transport.send(request))
+        pages_without = 0
+        async for page in TaskPages(transport):
+            self._known.saw(page.items, transport.runtime.unix_time())
             found = [task for task in page.items if task.task_id in wanted]
             for task in found:
                 self._see_all(task)
             wanted -= {task.task_id for task in found}
-            offset += len(page.items)
-            cursor = page.next_cursor
-            barren = 0 if found else barren + 1
-            if not page.items or barren >= len(wanted) or (page.total is not None and offset >= page.total):
+            pages_without = 0 if found else pages_without + 1
+            if len(wanted) <= 1 or pages_without >= len(wanted):
                 break
         for task_id in wanted:  # fell off the list, or was never there
-            await self._look_at(task_id)
+            await self._poll_one(transport, task_id)
 
-    async def _look_at(self, task_id: str) -> None:
+    async def _poll_one(self, transport: Transport, task_id: str) -> None:
         try:
-            self._see_all(endpoints.parse_task(await self._transport.send(endpoints.get(task_id))))
+            raw = await transport.call(endpoints.get(task_id), endpoints.parse_task)
         except NotFoundError as error:
-            self._end({task_id: self._waits.get(task_id, [])}, error)
+            for wait in self._waits.get(task_id, ()):
+                self._end(wait, error)
+        else:
+            self._see_all(raw.parse())
 
     def _see_all(self, task: Task) -> None:
-        if self.told and task.status.is_final:
-            self._missed += 1  # it should have been told; after a few, looking is trusted more than being told
+        if task.status.is_final:
+            self._missed_events += bool(self.receivers)  # there should have been an event
+        elif task.status not in _RUNNING and task.status not in self._unknown_statuses:
+            self._unknown_statuses.add(task.status)
+            logger.warning("task %s has the unknown status %r: it is waited for", task.task_id, task.status.value)
         for wait in self._waits.get(task.task_id, ()):
             self._see(wait, task)
 
     def _see(self, wait: _Wait, task: Task) -> None:
-        now = anyio.current_time()
-        wait.task = task
+        now = wait.transport.runtime.monotonic()
+        wait.task, wait.was_seen = task, True
         if task.status.is_final:
-            wait.news.set()
+            wait.changed.set()
         else:
-            wait.looked = now
-        if wait.young:
+            wait.polled = now
+        if wait.has_known_start:
             note = self._durations.finished if task.status.is_final else self._durations.unfinished
             note(now - wait.started, task.audio_duration_seconds)
 
-    def _note_look(self, waits: dict[str, list[_Wait]]) -> None:
-        """A look that failed puts off the next one as one that saw nothing would."""
-        now = anyio.current_time()
-        for wait in (wait for waits_of_one in waits.values() for wait in waits_of_one):
-            wait.looked = now
+    def _end(self, wait: _Wait, error: PolyglotError) -> None:
+        wait.error = error
+        wait.changed.set()
 
-    def _end(self, waits: dict[str, list[_Wait]], error: PolyglotError) -> None:
-        for wait in (wait for waits_of_one in waits.values() for wait in waits_of_one):
-            wait.error = error
-            wait.news.set()
+
+_RUNNING = frozenset({TaskStatus.QUEUED, TaskStatus.PROCESSING})
+
+
+def _each(waits: Iterable[list[_Wait]]) -> Iterable[_Wait]:
+    return (wait for waits_of_one in waits for wait in waits_of_one)
 
 
 def _after(task: Task, event: WebhookEvent) -> Task:
-    """What is known of a task once an event has told of its end."""
+    """Return what is known of a task once an event has announced its end."""
     return attrs.evolve(
         task,
         status=event.status,

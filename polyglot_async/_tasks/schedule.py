@@ -1,4 +1,4 @@
-"""When to look at tasks again: late enough to spend few requests, early enough to lose little time.
+"""When to poll tasks: late enough to spend few requests, early enough to lose little time.
 
 Pure arithmetic: seconds of one clock are handed in. How long tasks take is learned from brackets: a task was seen
 unfinished after `low` seconds and finished after `high`, so it took something between.
@@ -23,13 +23,13 @@ LOW_DECAY = 2e-5
 """The lower end sinks by this share, times the tasks that ended since one was last seen unfinished: tasks that become
 faster are found out, and where nothing changes it is tried out rarely."""
 GROWTH = 0.3
-"""While nothing is known, the time between looks grows with the time waited by this share."""
+"""While nothing is known, the time between polls grows with the time waited by this share."""
 FIRST_STEPS = 3
-"""Meanwhile the looks after the first are at least this many floors apart."""
+"""Meanwhile the polls after the first are at least this many floors apart."""
 STEP = 0.1
-"""Past the expected end, the time between looks is this share of the expected duration."""
+"""Past the expected end, the time between polls is this share of the expected duration."""
 SLACK = 0.05
-"""How long, as a share of the expected duration, a look is put off to catch tasks that end a little later as well."""
+"""How long, as a share of the expected duration, a poll is put off to catch tasks that end a little later as well."""
 
 
 @attrs.frozen
@@ -46,7 +46,7 @@ class Expectation:
 
 
 @attrs.define
-class Bracket:
+class DurationEstimate:
     """What one number is, learned from lower and upper bounds."""
 
     _highs: deque[float] = attrs.field(factory=lambda: deque(maxlen=REMEMBERED_TASKS), init=False)
@@ -66,7 +66,7 @@ class Bracket:
         self._highs.append(high)
 
     def guess(self) -> Expectation | None:
-        """What it will be next; None while nothing bounds it from above."""
+        """Return what it will be next; None while nothing bounds it from above."""
         if not self._highs:
             return None
         high = statistics.median(self._highs)
@@ -76,11 +76,11 @@ class Bracket:
 
 
 @attrs.define
-class Durations:
+class TaskDurations:
     """How long tasks take: in seconds, and in seconds per second of audio where that is known."""
 
-    _plain: Bracket = attrs.field(factory=Bracket, init=False)
-    _per_audio_second: Bracket = attrs.field(factory=Bracket, init=False)
+    _plain: DurationEstimate = attrs.field(factory=DurationEstimate, init=False)
+    _per_audio_second: DurationEstimate = attrs.field(factory=DurationEstimate, init=False)
 
     def unfinished(self, after: float, audio_seconds: float | None) -> None:
         """A task was seen unfinished `after` so many seconds."""
@@ -95,25 +95,30 @@ class Durations:
             self._per_audio_second.below(after / audio_seconds)
 
     def expected(self, audio_seconds: float | None = None) -> Expectation | None:
-        """Tell how long a task will take; None while no task has ended."""
+        """Return how long a task will take; None while no task has ended."""
         if audio_seconds and (rate := self._per_audio_second.guess()) is not None:
             return Expectation(rate.seconds * audio_seconds, rate.at_most * audio_seconds)
         return self._plain.guess()
 
 
 @attrs.frozen
-class Pace:
-    """The bounds of the rhythm: seconds between two looks, at least and at most."""
+class PollSchedule:
+    """When to poll a task next, and the bounds: seconds between two polls, at least and at most.
+
+    Attributes:
+        floor: the least number of seconds between two polls.
+        ceiling: the most.
+    """
 
     floor: float = 0.5
     ceiling: float = 30.0
 
-    def next_look(self, started: float, looked: float | None, now: float, expected: Expectation | None) -> float:
-        """When to look at a task next that was started at `started` and last seen unfinished at `looked`."""
-        last = looked if looked is not None else started
+    def next_poll_at(self, started: float, polled: float | None, now: float, expected: Expectation | None) -> float:
+        """Return when to poll a task next that was started at `started` and last seen unfinished at `polled`."""
+        last = polled if polled is not None else started
         if expected is None:
-            # What is over at once is seen at once; what is not is in no hurry.
-            step = self.floor if looked is None else max(FIRST_STEPS * self.floor, GROWTH * (now - started))
+            # What ends at once is seen at once; what does not is not polled again soon.
+            step = self.floor if polled is None else max(FIRST_STEPS * self.floor, GROWTH * (now - started))
         else:
             for due in (started + expected.seconds, started + expected.at_most):
                 if last < due:
@@ -123,10 +128,10 @@ class Pace:
         return last + min(self.ceiling, max(self.floor, step))
 
 
-def joint_look(looks: Iterable[float], slack: float) -> float:
-    """One look for several tasks: when the first is due, put off by at most `slack` to catch those due right after.
+def coalesce(polls: Iterable[float], slack: float) -> float:
+    """Return one time for the polls of several tasks: when the first is due, put off by at most `slack` to catch those due right after.
 
-    Without tasks it is never.
+    Without tasks it is infinity.
     """
-    dues = sorted(looks)
+    dues = sorted(polls)
     return max((due for due in dues if due <= dues[0] + slack), default=math.inf)

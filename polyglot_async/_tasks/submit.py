@@ -1,142 +1,177 @@
-"""Start paid work at most once: send it, and where no answer tells whether it arrived, look for it.
+"""Start paid work at most once: send it, and where the answer does not tell whether it was accepted, prove it.
 
-A task is taken for ours only on positive evidence (A17): the service says when it was created, that moment lies within
-the time our request was under way, its file name or URL is ours, and it is the only such task. Anything less is an
-uncertainty for the caller to settle.
+Every call that starts work comes through `Submitter.submit`: `upload`, `from_url`, `transcribe` and each item of a batch.
+What a failure means is decided by the table in `_http.retry`, what became of an ambiguous one by `proof`, and each step is
+noted in the item's record before the next is taken. `settle` does for a crashed run what `submit` does live.
 """
 
 from __future__ import annotations
 
-import math
-import re
-import time
-from collections import Counter, deque
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
-from urllib.parse import unquote
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+import anyio
 import attrs
 
 from .._api import endpoints
-from .._api.messages import ApiRequest, ApiResponse, RawResponse
-from .._errors import ApiConnectionError, PolyglotError, ResponseDecodeError, ServerError, SubmissionUncertainError
+from .._api.messages import ApiResponse, RawResponse
+from .._errors import PolyglotError, ServiceUnavailableError, SubmissionUncertainError
+from .._http.retry import Action, Attempts, next_action
+from .._state.items import Item, State
+from .outage import CALL_TIMEOUT, OutageGate
+from .proof import Doubt, KnownTasks, OwnTask, Proof, Prover
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Mapping
 
-    from .._http.transport import Transport
-    from .._limits.limiter import SlotLease
+    from .._api.messages import ApiRequest
+    from .._http.transport import RequestBody, Transport
+    from .._limits.limiter import TaskSlotLease
     from .._models import Task
-    from .._uploads.form_body import FormBody
 
-_PAGE = 50
-_GATEWAY_STATUSES = frozenset({502, 504})  # a proxy gave up waiting; the service behind it may not have
-_SLACK = timedelta(seconds=5)
-_REMEMBERED_TASKS = 10_000
+_OK = 200
 
 
-@attrs.define
-class Submissions:
-    """What this client has started, and the search for what it may have started."""
+@attrs.define(eq=False)
+class Submitter:
+    """Starts the tasks of a client, and knows which ones it has started.
 
+    Attributes:
+        gate: holds new work back while the service cannot be reached.
+        prover: finds out what became of ambiguous submissions.
+    """
+
+    gate: OutageGate
+    prover: Prover
     _on_start: Callable[[str], None] = attrs.field(repr=False)
-    _known: deque[str] = attrs.field(factory=lambda: deque(maxlen=_REMEMBERED_TASKS), repr=False)
-    _under_way: Counter[str] = attrs.field(factory=Counter, repr=False)
-    _doubts: dict[str, float] = attrs.field(factory=dict, repr=False)
+
+    @classmethod
+    def over(cls, transport: Transport, on_start: Callable[[str], None]) -> Submitter:
+        """Return one that asks over `transport`, and calls `on_start` with the id of each task that it starts."""
+        gate = OutageGate(transport)
+        return cls(gate, Prover(transport, gate), on_start)
+
+    @property
+    def known(self) -> KnownTasks:
+        """Tasks that are known to be ours, or older."""
+        return self.prover.known
 
     async def submit(
         self,
         transport: Transport,
         request: ApiRequest,
-        name: str,
-        body: FormBody | None = None,
-        lease: SlotLease | None = None,
+        body: RequestBody,
+        item: Item,
+        *,
+        task_slot: TaskSlotLease | None = None,
+        attempts: Attempts | None = None,
+        outage_timeout: float = CALL_TIMEOUT,
     ) -> RawResponse[Task]:
-        """Send a call that starts work, once. With a `lease`, the permit comes with a task slot.
+        """Send a call that starts work until it is accepted once, is refused, or may not be sent again.
 
         Raises:
-            SubmissionUncertainError: it went out, and neither an answer nor the list tells what became of it.
-            PolyglotError: as the tree of errors says; the work was then not started.
+            SubmissionUncertainError: it was sent whole, and it cannot be found out whether it was accepted.
+            PolyglotError: as the tree of errors says; no work was started.
         """
-        started = time.monotonic()
-        file_name = file_name_of(name)
-        self._under_way[file_name] += 1
-        try:
-            answer = await transport.send(request, body, lease=lease)
-            task = endpoints.parse_task(answer)
-        except (ApiConnectionError, ResponseDecodeError, ServerError) as error:
-            if not _is_doubtful(error):
+        attempts = attempts or Attempts(transport.max_retries)
+        body.on_first_byte, body.on_last_byte = item.leaving, item.left
+        began = transport.runtime.unix_time()
+        while True:
+            await self.gate.wait()
+            try:
+                raw = await transport.call(
+                    request, endpoints.parse_started, body, attempts=attempts, task_slot=task_slot
+                )
+            except PolyglotError as error:
+                if next_action(error, request, body_complete=body.complete) is not Action.PROVE:
+                    await _not_accepted(item)
+                    raise
+                proof = await self._prove(error, request, body, item, began, outage_timeout)
+                if proof.task is None:
+                    if attempts.made > attempts.retries or not body.can_be_sent:
+                        raise
+                    continue
+                raw = _as_answer(proof.task, error)
+            except BaseException:  # cancelled, or the source raised: what was not whole was not accepted
+                if not body.complete:
+                    await _not_accepted(item)
                 raise
-            raw = await self._look_for(transport, name, body, started, error)
-            task = raw.parse()
-        else:
-            raw = RawResponse(answer, lambda _: task)
-        finally:
-            self._under_way[file_name] -= 1
-            if not self._under_way[file_name]:
-                del self._under_way[file_name]
-        self._known.append(task.task_id)
-        self._on_start(task.task_id)
-        return raw
+            await item.move(State.RUNNING, task_id=raw.parse().task_id)
+            digest = body.digest
+            own = OwnTask(by=transport.runtime.unix_time(), digest=digest, size=digest.size if digest else None)
+            self.known.add_own(raw.parse().task_id, own)
+            self._on_start(raw.parse().task_id)
+            return raw
 
-    async def _look_for(
-        self, transport: Transport, name: str, body: FormBody | None, started: float, error: PolyglotError
-    ) -> RawResponse[Task]:
-        candidates: list[Task] = []
+    async def settle(self, items: list[tuple[Item, Doubt]], *, outage_timeout: float) -> list[Proof]:
+        """Find out what became of submissions that a crash interrupted, and move their items accordingly.
+
+        Raises:
+            ServiceUnavailableError: the service did not come back within `outage_timeout` seconds.
+        """
+        proofs = await self.prover.prove([doubt for _, doubt in items], timeout=outage_timeout)
+        for (item, _), proof in zip(items, proofs, strict=True):
+            if proof.task is not None:
+                await item.move(State.RUNNING, task_id=proof.task.task_id)
+            elif proof.absent:
+                await item.move(State.NEW)
+            else:
+                await item.move(State.AMBIGUOUS, error=proof.reason)
+        return proofs
+
+    async def _prove(
+        self, error: PolyglotError, request: ApiRequest, body: RequestBody, item: Item, began: float, timeout: float
+    ) -> Proof:
+        """Return the proof of a task or of absence; raise if there is neither."""
+        await item.move(State.AMBIGUOUS, error=str(error))
+        doubt = Doubt(
+            name=item.record.name,
+            since=began,
+            options=item.record.options,
+            digest=body.digest,
+            is_source_url=None if request.json is None else partial(_is_same_url, str(request.json.get("url"))),
+        )
         try:
-            answer = await transport.send(endpoints.list_tasks(limit=_PAGE, offset=0, cursor=None, filters={}))
-            unknown = [task for task in endpoints.parse_page(answer).items if task.task_id not in self._known]
-            earliest = service_time(answer) - timedelta(seconds=time.monotonic() - started) - _SLACK
-            candidates = list(_possible(unknown, name, earliest))
-            proven = [task for task in candidates if task.created_at is not None and task.file_name is not None]
-        except PolyglotError:
-            proven = []
-        if len(proven) == len(candidates) == 1 and self._is_alone(file_name_of(name), started):
-            return RawResponse(answer, lambda _: proven[0])
-        self._doubts[file_name_of(name)] = time.monotonic()
-        raise SubmissionUncertainError(
-            f"{name} may or may not have been accepted ({error}). It was not sent again: that could be paid for twice",
-            source_name=name,
-            size=body.media.size if body is not None else None,
-            candidates=candidates,
-        ) from error
-
-    def _is_alone(self, file_name: str, started: float) -> bool:
-        """Whether no other of this name is or was under way with it: the task in the list may be the other's."""
-        doubted = self._doubts.get(file_name, -math.inf)
-        return self._under_way[file_name] == 1 and doubted < started - _SLACK.total_seconds()
+            (proof,) = await self.prover.prove([doubt], timeout=timeout)
+        except ServiceUnavailableError as outage:
+            raise uncertain(item, Proof(reason=str(outage)), error) from outage
+        if proof.absent:
+            await item.move(State.NEW)
+        elif proof.task is None:
+            raise uncertain(item, proof, error) from error
+        return proof
 
 
-def _is_doubtful(error: PolyglotError) -> bool:
-    """Whether the work may have been started: no answer to what was sent, one that cannot be read, or a gateway's."""
-    if isinstance(error, ApiConnectionError):
-        return error.maybe_sent
-    return not isinstance(error, ServerError) or error.status_code in _GATEWAY_STATUSES
+async def _not_accepted(item: Item) -> None:
+    if item.record.state in {State.LEAVING, State.LEFT}:
+        with anyio.CancelScope(shield=True):
+            await item.move(State.NEW)
 
 
-def file_name_of(name: str) -> str:
-    """Give the name that a task's file will have: of a URL the last part of its path, of a file its own."""
-    if not name.startswith(("http://", "https://")):
-        return name
-    return unquote(re.split(r"[?#]", name, maxsplit=1)[0].rpartition("/")[2])
+def uncertain(item: Item, proof: Proof, error: PolyglotError | None = None) -> SubmissionUncertainError:
+    """Return the error of a submission of which it cannot be found out whether it was accepted."""
+    record = item.record
+    cause = f" ({error})" if error is not None else ""
+    return SubmissionUncertainError(
+        f"{record.name} may or may not have been accepted{cause}, and {proof.reason}. It was not sent again: that could be "
+        "paid for twice. Look for it among your tasks, on the site or with transcriptions.list(), before you send it again",
+        source_name=record.name,
+        size=record.size,
+        candidates=proof.candidates,
+    )
 
 
-def service_time(answer: ApiResponse) -> datetime:
-    """Read the service's clock, which need not agree with ours."""
-    try:
-        return parsedate_to_datetime(answer.headers["date"]).astimezone(UTC)
-    except (KeyError, ValueError, TypeError):
-        return datetime.now(UTC)
+def _as_answer(task: Task, error: PolyglotError) -> RawResponse[Task]:
+    """Return a task that was found in the list in the form of the answer that was lost."""
+    url, method = getattr(error, "url", ""), getattr(error, "method", "")
+    status = getattr(error, "status_code", None) or _OK
+    return RawResponse(ApiResponse(status_code=status, headers={}, body=b"", method=method, url=url), task)
 
 
-def _possible(tasks: Iterable[Task], name: str, earliest: datetime) -> Iterable[Task]:
-    for task in tasks:
-        too_old = task.created_at is not None and task.created_at < earliest
-        if not too_old and (task.file_name is None or has_name(task, name)):
-            yield task
+def _is_same_url(url: str, other: str) -> bool:
+    return other.strip() == url.strip()
 
 
-def has_name(task: Task, name: str) -> bool:
-    """Whether a task is of the file `name`, or of the URL `name`."""
-    return task.file_name in {name, file_name_of(name)}
+def options_of(values: Mapping[str, Any], extra: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the options that were set, `extra` included: with the media they make the work what it is."""
+    return {name: value for name, value in {**values, **(extra or {})}.items() if value is not None}

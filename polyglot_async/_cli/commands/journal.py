@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from ..._state.journal import Entry, State, read_journal
+from ..._state.items import ItemRecord, State
+from ..._state.journal import read_journal
 from ..._uploads.sources import bare_url
 from .._group import command as polyglot_command
 from .._output import print_json, print_line, print_note, print_table, stdout_is_terminal
@@ -58,15 +59,15 @@ def command(settings: Settings, *, file: Path, states: tuple[str, ...]) -> None:
         print_table(_COLUMNS, ((*_row(entry)[1:4], _name_and_error(entry)) for entry in shown), wrap="name")
 
 
-def _row(entry: Entry) -> tuple[str, ...]:
+def _row(entry: ItemRecord) -> tuple[str, ...]:
     return entry.name, entry.state.value, entry.task_id or "", str(entry.attempts), entry.error or ""
 
 
-def _name_and_error(entry: Entry) -> str:
+def _name_and_error(entry: ItemRecord) -> str:
     if not entry.error:
         return entry.name
     return f"{entry.name}: {entry.error.removeprefix(f'task {entry.task_id} ')}"  # the id has its own column
 
 
-def _to_json(entry: Entry) -> dict[str, Any]:
+def _to_json(entry: ItemRecord) -> dict[str, Any]:
     return attrs.asdict(entry) | {"name": bare_url(entry.name)}

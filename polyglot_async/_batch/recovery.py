@@ -1,0 +1,81 @@
+"""Resolve submissions that a crash interrupted, at the beginning of a run and before anything else is sent."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anyio import to_thread
+
+from .._errors import AuthenticationError, ConfigurationError, MediaError, QuotaExhaustedError
+from .._state.items import Item, ItemRecord
+from .._tasks.outage import BATCH_TIMEOUT
+from .._tasks.proof import Doubt, OwnTask, Proof
+from .._uploads.fingerprint import MediaDigest, content_of_key, digest_of_file, key_of_url
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .._runtime import Runtime
+    from .._state.journal import Journal
+    from .._tasks.submit import Submitter
+
+_MEASURED_TASKS = 3
+"""So many tasks of earlier runs tell whether the service keeps the bytes that were sent."""
+
+
+async def recover(journal: Journal, submitter: Submitter, runtime: Runtime) -> Mapping[str, Proof]:
+    """Find out what became of all submissions whose process died, and move their items; return the proofs by key.
+
+    Raises:
+        ServiceUnavailableError: the service cannot be reached.
+        AuthenticationError: the credential is not accepted.
+        QuotaExhaustedError: the day's or the month's requests are spent.
+    """
+    records = await journal.unsettled()
+    if not records:
+        return {}
+    measured = 0
+    for known in await journal.with_tasks():
+        digest = await _digest(known) if measured < _MEASURED_TASKS else None
+        measured += digest is not None
+        own = OwnTask(by=known.accepted_at or 0.0, digest=digest, size=known.size)
+        submitter.known.add_own(known.task_id or "", own)
+    settled = [(Item(runtime.unix_time, record, journal), await _doubt_of(record)) for record in records]
+    proofs = await submitter.settle(settled, outage_timeout=BATCH_TIMEOUT)
+    for proof in proofs:
+        if isinstance(proof.error, AuthenticationError | ConfigurationError | QuotaExhaustedError):
+            raise proof.error
+    return {record.key: proof for record, proof in zip(records, proofs, strict=True)}
+
+
+async def _doubt_of(record: ItemRecord) -> Doubt:
+    content = content_of_key(record.key)
+    return Doubt(
+        name=record.name,
+        since=record.submitted_at or 0.0,
+        options=record.options,
+        digest=await _digest(record),
+        content=content,
+        is_source_url=partial(_is_url_of, record) if content is None else None,
+    )
+
+
+async def _digest(record: ItemRecord) -> MediaDigest | None:
+    """Return the digest of an item's file, if that is still the one that was sent."""
+    if record.path is None:
+        return None
+    return await to_thread.run_sync(_digest_of_unchanged, Path(record.path), record.size, record.modified_ns)
+
+
+def _digest_of_unchanged(path: Path, size: int | None, modified_ns: int | None) -> MediaDigest | None:
+    try:
+        found = path.stat()
+        return digest_of_file(path) if (found.st_size, found.st_mtime_ns) == (size, modified_ns) else None
+    except (OSError, ValueError, MediaError):
+        return None
+
+
+def _is_url_of(record: ItemRecord, url: str) -> bool:
+    return key_of_url(url.strip(), record.options) == record.key

@@ -1,0 +1,124 @@
+"""Every error of httpx as one of ours, and which of them no repetition mends."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import httpx
+
+from .._api.messages import ApiResponse
+from .._api.status_errors import error_of
+from .._errors import ApiConnectionError, ApiTimeoutError, ResponseDecodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .._errors import PolyglotError
+
+_NOT_CONNECTED = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+_TLS_MISMATCH = frozenset({"WRONG_VERSION_NUMBER", "UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE"})
+
+
+def translate(
+    error: httpx.HTTPError, request: httpx.Request, *, body_complete: bool, reached_before: bool = False
+) -> PolyglotError:
+    """Return the error of ours that stands for `error`.
+
+    Args:
+        error: what httpx raised.
+        request: what was being sent.
+        body_complete: whether the request's last byte was handed to the socket.
+        reached_before: whether this host has answered before, so that a failing name server is a passing trouble.
+    """
+    method, url = request.method, bare_url(request.url)
+    if isinstance(error, httpx.HTTPStatusError):  # raised by an event hook of the caller's own client
+        return error_of(
+            ApiResponse(
+                status_code=error.response.status_code,
+                headers=lower_names(error.response.headers),
+                body=b"",
+                method=method,
+                url=url,
+            ),
+            datetime.now(UTC),
+        )
+    what = f"{method} {url}: {type(error).__name__}{f': {error}' if str(error) else ''}"
+    if isinstance(error, httpx.DecodingError):
+        return ResponseDecodeError(what, method=method, url=url)
+    connected = not isinstance(error, _NOT_CONNECTED)
+    advice = None if connected else _advice(error, request.url, reached_before=reached_before)
+    if isinstance(error, httpx.LocalProtocolError):
+        advice = advice or "this request cannot be written as HTTP: check api_key, names and extra headers"
+    cls = ApiTimeoutError if isinstance(error, httpx.TimeoutException) else ApiConnectionError
+    return cls(
+        f"{what}: {advice}" if advice else what,
+        method=method,
+        url=url,
+        maybe_sent=body_complete and connected,
+        connected=connected,
+        permanent=advice is not None,
+    )
+
+
+def _advice(error: httpx.HTTPError, url: httpx.URL, *, reached_before: bool) -> str | None:
+    """Return what a person has to change, for a failure that no repetition mends; else None."""
+    if isinstance(error, httpx.UnsupportedProtocol):
+        return "check base_url"
+    if isinstance(error, httpx.ProxyError):
+        if "407" not in str(error):
+            return None
+        return f"the proxy wants a user name and password: check {proxy_variable(url.scheme) or 'its settings'}"
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return (
+                f"the certificate of {url.host} is not trusted ({cause.verify_message}): if a proxy or a private "
+                "authority signed it, name its certificates in SSL_CERT_FILE, or pass an http_client of your own"
+            )
+        if isinstance(cause, ssl.SSLError) and cause.reason in _TLS_MISMATCH:
+            return f"{url.host} does not speak TLS on this port: check the scheme and the port of base_url"
+        if isinstance(cause, socket.gaierror) and not (cause.errno == socket.EAI_AGAIN and reached_before):
+            variable = proxy_variable(url.scheme)
+            where = f"base_url, {variable} and the network" if variable else "base_url and the network"
+            return f"the host {url.host} is unknown: check {where}"
+    return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Iterate over an error and what led to it, groups included: happy eyeballs fail with one error an address."""
+    seen: set[int] = set()
+    pending: list[BaseException | None] = [error]
+    while pending:
+        cause = pending.pop()
+        if cause is None or id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        pending += [cause.__cause__, cause.__context__]
+        if isinstance(cause, BaseExceptionGroup):
+            pending += cause.exceptions
+
+
+def proxy_variable(scheme: str) -> str | None:
+    """Return the name of the environment's variable that sets the proxy for `scheme`, or None."""
+    names = (f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY")
+    return next((name for name in names if os.environ.get(name)), None)
+
+
+def lower_names(headers: httpx.Headers) -> dict[str, str]:
+    """Return headers with their names in lower case; of a repeated one the last value."""
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def bare_url(url: httpx.URL) -> str:
+    """Return a URL without query, user and password: none of them belongs in a message."""
+    return str(url.copy_with(query=None, fragment=None, username=None, password=None))
