@@ -26,7 +26,8 @@ from ._ledger import Ledger, LedgerEntry
 from ._program import main, serve
 from ._sandbox import Sandbox
 from .engines._engine import Engine, Recognition, RecognitionError, ScriptedEngine, Utterance
-from .faults._fault import Fault, Faults, describe_faults
+from .faults._fault import Fault, Faults
+from .faults._kinds import describe_faults
 from .server._accounts import ApiKey
 from .server._limits import Plan
 from .webhooks._deliveries import DeliveryAttempt, DeliveryLog

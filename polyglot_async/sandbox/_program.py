@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._sandbox import Sandbox
-from .faults._fault import Fault, describe_faults
+from .faults._fault import Fault
+from .faults._kinds import describe_faults
 from .server._limits import PLANS
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import hashlib
 import shutil
-import socket
 import tempfile
 import time
 import uuid
@@ -28,7 +27,7 @@ from .server._limits import Plan, RequestLimits
 from .server._middleware import Middleware
 from .server._read_calls import ReadCalls
 from .server._start_calls import StartCalls
-from .server._uvicorn import ServerThread
+from .server._uvicorn import ServerThread, listen
 from .webhooks._deliveries import DELAYS, DeliveryLog, WebhookSender
 
 if TYPE_CHECKING:
@@ -112,7 +111,7 @@ class Sandbox:
         """Start serving; OSError if the port is taken, RuntimeError if the folder is."""
         if self._thread is not None:
             raise RuntimeError("the sandbox is running already")
-        sock = _listen(self._host, self._port)
+        sock = listen(self._host, self._port)
         try:
             self._open_folder()
             host, port = sock.getsockname()[:2]
@@ -302,16 +301,3 @@ class Sandbox:
 
     async def _cancel(self, task_id: str) -> bool:
         return self._runner is not None and self._runner.cancel(task_id) is not None
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Named TCP, for asyncio sets TCP_NODELAY on nothing less: without it each answer waits 40 ms for an ACK.
-    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, port))
-    except BaseException:
-        sock.close()
-        raise
-    return sock

@@ -192,7 +192,7 @@ async def _pieces(file: _OpenFile, served: ServedRange, rate: float | None) -> A
     while at < served.end:
         data = await asyncio.to_thread(file.read_at, at, min(piece, served.end - at))
         if not data:
-            return  # the file shrank: a short answer tells the client
+            return  # the file shrank: the client sees a short answer
         at += len(data)
         yield data
         if rate is not None:

@@ -30,6 +30,24 @@ _SHUTDOWN_GRACE = 0.1
 """Seconds for requests to notice the end before they are cancelled."""
 
 
+_LET_ARRIVE = 0.05
+"""Seconds between the last byte and the RST: a client that is slower than that loses bytes that were sent."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket bound to an address; OSError if it is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Named TCP, for asyncio sets TCP_NODELAY on nothing less: without it each answer waits 40 ms for an ACK.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
 class ClientConnection:
     """A connection of a client, and what a fault may do to it."""
 
@@ -53,6 +71,14 @@ class ClientConnection:
         self._protocol.transport.abort()
         await self.closed.wait()
 
+    async def flush_and_reset(self) -> None:
+        """Send what is buffered, then RST, and return when the connection is gone."""
+        # A transport reports its low-water mark only, so this polls.
+        while self._protocol.transport.get_write_buffer_size() and not self.closed.is_set():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(_LET_ARRIVE)
+        await self.reset()
+
     async def close(self) -> None:
         """Send what is buffered, then FIN, and return when the connection is gone."""
         self._protocol.transport.close()
@@ -72,11 +98,10 @@ class ClientConnection:
         if not self._protocol.transport.is_closing():
             self._protocol.transport.pause_reading()
 
-    async def flush(self) -> None:
-        """Wait until everything written has been given to the system."""
-        # A transport reports its low-water mark only, so this polls.
-        while self._protocol.transport.get_write_buffer_size() and not self.closed.is_set():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
+    async def wait_closed(self, seconds: float | None) -> None:
+        """Wait for so long (None: for ever), but no longer than the connection lasts."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.closed.wait(), seconds)
 
     async def write(self, data: bytes) -> None:
         """Write bytes past the HTTP machinery."""

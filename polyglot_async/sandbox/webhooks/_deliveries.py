@@ -1,4 +1,4 @@
-"""Tells a key's webhook URL that a task has reached a final status (contract: "Webhook").
+"""POSTs to a key's webhook URL when a task has reached a final status (contract: "Webhook").
 
 The signature is the lower-case hex HMAC-SHA256 of the raw body, and of the body only, with the key's webhook secret
 (A8, A9); the timestamp is Unix seconds. What is not answered with a 2xx is sent again after each of DELAYS.
