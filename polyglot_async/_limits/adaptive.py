@@ -1,4 +1,4 @@
-"""Limits that adapt to 429s, where limits are unknown or wrong (A11, A12, A13). Times are seconds of one clock.
+"""The limits that hold: stated or fetched, and adapted to 429s where they are unknown or wrong (A11, A12, A13).
 
 A 429 pauses requests for a while (backoff) and decreases the limit. Windows without a 429 increase it again, by steps
 that grow: it may have been another program on the same account that used the limit up. A limit that is met again at
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from .._models import Limits
+
 if TYPE_CHECKING:
     from .._errors import RateLimitError
-    from .._models import Limits
     from .windows import Counters
 
 FIRST_PAUSE = 1.0
@@ -23,6 +24,8 @@ MIN_REQUESTS = 20
 """A service that allows fewer in a window is kept to by pauses: a 429 for the first request teaches no number."""
 MAX_BACKOFF = 8
 _MIN_SHARE = 0.25
+_LONG_WINDOWS = 10
+"""A Retry-After longer than so many windows is not about a burst."""
 
 
 @attrs.define
@@ -149,3 +152,30 @@ class AdaptiveLimits:
         changed |= self.uploads.on_success(known.uploads_per_window, now, window)
         changed |= self.task_slots.on_success(known.max_concurrent_tasks, now, window)
         return changed
+
+
+def exhausted_quota(error: RateLimitError, window: float) -> str | None:
+    """Return the quota that a 429 says is spent: "daily", "monthly", or None where it is about another limit."""
+    if error.limit in {"daily", "monthly"}:
+        return error.limit
+    # A burst is over within a window: a Retry-After of ten is about something else.
+    long = error.limit != "concurrency" and (error.retry_after or 0.0) > _LONG_WINDOWS * window
+    return "daily" if long else None
+
+
+def merge_limits(stated: Limits, fetched: Limits) -> Limits:
+    """Return `stated`, with what it leaves open taken from `fetched`.
+
+    A rate goes with its window: where both give a rate, the longer window holds, which is the stricter.
+    """
+    default = Limits()
+    given = {
+        field.name: getattr(stated, field.name)
+        for field in attrs.fields(Limits)
+        if field.name not in {"raw", "not_understood"} and getattr(stated, field.name) != getattr(default, field.name)
+    }
+    rates = ("requests_per_window", "uploads_per_window")
+    if any(rate in given for rate in rates):
+        fetches_rate = any(rate not in given and getattr(fetched, rate) is not None for rate in rates)
+        given["window_seconds"] = max(stated.window_seconds, fetched.window_seconds if fetches_rate else 0.0)
+    return attrs.evolve(fetched, **given)

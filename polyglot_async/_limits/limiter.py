@@ -19,7 +19,7 @@ from .._errors import ApiConnectionError, QuotaExhaustedError, RateLimitError
 from .._models import Limits
 from .._runtime import Runtime
 from .._state.usage import next_day, next_month
-from .adaptive import AdaptiveLimits
+from .adaptive import AdaptiveLimits, exhausted_quota, merge_limits
 from .windows import Counters, Denial
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from .._api.messages import Endpoint
     from .._errors import PolyglotError
     from .._state.usage import Usage
-
-_LONG_WINDOWS = 10
-"""A Retry-After longer than so many windows is not about a burst."""
 
 
 @attrs.define(eq=False)
@@ -42,9 +39,6 @@ class TaskSlotLease:
     """
 
     held: bool = False
-
-
-SlotLease = TaskSlotLease
 
 
 @attrs.frozen(eq=False)
@@ -132,7 +126,7 @@ class Limiter:
         """Return whether the next permit waits for as long as it takes until `error`, a spent quota, is over."""
         if not isinstance(error, RateLimitError) or self._on_quota != "wait":
             return False
-        return _calendar_limit(error, self.limits.window_seconds) is not None
+        return exhausted_quota(error, self.limits.window_seconds) is not None
 
     async def acquire(self, endpoint: Endpoint, *, counted: bool, task_slot: TaskSlotLease | None = None) -> Permit:
         """Wait for a permit; `settle` it once, whatever happens to the request.
@@ -169,18 +163,10 @@ class Limiter:
             if isinstance(error, ApiConnectionError) and not error.connected:
                 self._uncount(permit)
             else:  # half an upload is counted by the service as a whole one is
-                self._counters.settle(now, billable=permit.billable)
+                self._counters.requests.settle(now)
+                if permit.billable:
+                    self._counters.uploads.settle(now)
             self._changed.set()
-
-    # To go with their last uses.
-
-    @property
-    def store(self) -> Limiter:
-        return self
-
-    @property
-    def was_told(self) -> bool:
-        return self.limits_fetched
 
     async def release(self, task_slot: TaskSlotLease) -> None:
         """Return a slot: its task is final, or was never started. One that is not held stays so."""
@@ -279,7 +265,7 @@ class Limiter:
             QuotaExhaustedError: as `settle` does.
         """
         known = self._known
-        limit = _calendar_limit(error, known.window_seconds)
+        limit = exhausted_quota(error, known.window_seconds)
         if limit is not None and permit.counted:
             utc_now = self._runtime.utc_now()
             resets_at = next_day(utc_now) if limit == "daily" else next_month(utc_now)
@@ -308,14 +294,6 @@ class Limiter:
             self._changed.set()
 
 
-def _calendar_limit(error: RateLimitError, window: float) -> str | None:
-    if error.limit in {"daily", "monthly"}:
-        return error.limit
-    # A burst is over within a window: a Retry-After of ten is about something else.
-    long = error.limit != "concurrency" and (error.retry_after or 0.0) > _LONG_WINDOWS * window
-    return "daily" if long else None
-
-
 def _quota_error(limit: str, resets_at: datetime) -> QuotaExhaustedError:
     period = "day's" if limit == "daily" else "month's"
     return QuotaExhaustedError(
@@ -323,21 +301,3 @@ def _quota_error(limit: str, resets_at: datetime) -> QuotaExhaustedError:
         resets_at=resets_at,
         limit=limit,
     )
-
-
-def merge_limits(stated: Limits, fetched: Limits) -> Limits:
-    """Return `stated`, with what it leaves open taken from `fetched`.
-
-    A rate goes with its window: where both give a rate, the longer window holds, which is the stricter.
-    """
-    default = Limits()
-    given = {
-        field.name: getattr(stated, field.name)
-        for field in attrs.fields(Limits)
-        if field.name not in {"raw", "not_understood"} and getattr(stated, field.name) != getattr(default, field.name)
-    }
-    rates = ("requests_per_window", "uploads_per_window")
-    if any(rate in given for rate in rates):
-        fetches_rate = any(rate not in given and getattr(fetched, rate) is not None for rate in rates)
-        given["window_seconds"] = max(stated.window_seconds, fetched.window_seconds if fetches_rate else 0.0)
-    return attrs.evolve(fetched, **given)

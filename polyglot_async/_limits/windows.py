@@ -87,8 +87,8 @@ class Counters:
 
     Attributes:
         limits: what is allowed; change it with `set_limits`.
-        requests: the burst window of all requests.
-        uploads: the burst window of the billable ones.
+        requests: the burst window of all requests; each that was acquired is settled there.
+        uploads: the burst window of the billable ones; they are settled in both.
         usage: requests by day and month.
         task_slots: task slots that are held.
     """
@@ -144,12 +144,6 @@ class Counters:
         if counted:  # when it leaves: a request whose answer is lost was counted by the service
             self.usage = usage
         return None
-
-    def settle(self, now: float, *, billable: bool) -> None:
-        """Stamp a request whose answer or failure came."""
-        self.requests.settle(now)
-        if billable:
-            self.uploads.settle(now)
 
     def uncount(self, utc_now: datetime, *, billable: bool, counted: bool) -> None:
         """Uncount a request that certainly never reached the service; its task slot stays."""

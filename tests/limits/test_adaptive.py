@@ -4,8 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyglot_async import Limits
-from polyglot_async._limits.adaptive import MAX_BACKOFF, MIN_REQUESTS, AdaptiveLimit, AdaptiveLimits
+from polyglot_async import Limits, RateLimitError
+from polyglot_async._limits.adaptive import (
+    MAX_BACKOFF,
+    MIN_REQUESTS,
+    AdaptiveLimit,
+    AdaptiveLimits,
+    exhausted_quota,
+    merge_limits,
+)
 
 WINDOW = 60.0
 
@@ -93,3 +100,57 @@ def test_the_fields_of_limits_that_429s_say_nothing_about_stay():
         lowered.window_seconds,
         lowered.raw,
     )
+
+
+def test_stated_limits_win_over_fetched_ones():
+    stated = Limits(requests_per_window=10, max_concurrent_tasks=2, window_seconds=30.0)
+    fetched = Limits(
+        plan="pro",
+        requests_per_window=60,
+        uploads_per_window=5,
+        requests_per_day=9,
+        max_concurrent_tasks=3,
+        raw={"a": 1},
+    )
+    both = merge_limits(stated, fetched)
+    assert (10, 5, 9, 2, "pro") == (
+        both.requests_per_window,
+        both.uploads_per_window,
+        both.requests_per_day,
+        both.max_concurrent_tasks,
+        both.plan,
+    )
+    assert {"a": 1} == both.raw
+
+
+@pytest.mark.parametrize(
+    ("stated", "fetched", "window"),
+    [
+        (Limits(), Limits(requests_per_window=5, window_seconds=3.0), 3.0),
+        (Limits(max_concurrent_tasks=1), Limits(requests_per_window=5, window_seconds=3.0), 3.0),
+        (Limits(window_seconds=10.0), Limits(requests_per_window=5, window_seconds=3.0), 10.0),
+        (Limits(requests_per_window=5, window_seconds=10.0), Limits(requests_per_window=9), 10.0),
+        (Limits(requests_per_window=5, window_seconds=10.0), Limits(uploads_per_window=9), 60.0),
+        (Limits(requests_per_window=5), Limits(requests_per_window=9, window_seconds=3.0), 60.0),
+    ],
+)
+def test_a_rate_goes_with_its_window_and_of_two_windows_the_longer_holds(stated, fetched, window):
+    assert window == merge_limits(stated, fetched).window_seconds
+
+
+@pytest.mark.parametrize(
+    ("limit", "retry_after", "quota"),
+    [
+        ("daily", None, "daily"),
+        ("monthly", 1.0, "monthly"),
+        ("burst", 599.0, None),
+        ("burst", 601.0, "daily"),
+        (None, 601.0, "daily"),
+        (None, None, None),
+        ("concurrency", 7200.0, None),
+    ],
+)
+def test_a_429_is_about_a_quota_if_it_names_one_or_lasts_for_many_windows(limit, retry_after, quota):
+    error = RateLimitError("429", status_code=429, retry_after=retry_after)
+    error.limit = limit
+    assert quota == exhausted_quota(error, WINDOW)

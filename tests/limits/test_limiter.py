@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from virtual import EPOCH, RUNTIME, in_virtual_time
 
 from polyglot_async import ApiConnectionError, Limits, PolyglotError, QuotaExhaustedError, RateLimitError, Runtime
-from polyglot_async._limits.limiter import Limiter, TaskSlotLease, merge_limits
+from polyglot_async._limits.limiter import Limiter, TaskSlotLease
 
 
 class Endpoint(NamedTuple):
@@ -607,42 +607,6 @@ def test_a_429_for_concurrent_tasks_lowers_the_task_slots_to_those_that_are_held
 
 
 # Stated and fetched limits.
-
-
-def test_stated_limits_win_over_fetched_ones():
-    stated = Limits(requests_per_window=10, max_concurrent_tasks=2, window_seconds=30.0)
-    fetched = Limits(
-        plan="pro",
-        requests_per_window=60,
-        uploads_per_window=5,
-        requests_per_day=9,
-        max_concurrent_tasks=3,
-        raw={"a": 1},
-    )
-    both = merge_limits(stated, fetched)
-    assert (10, 5, 9, 2, "pro") == (
-        both.requests_per_window,
-        both.uploads_per_window,
-        both.requests_per_day,
-        both.max_concurrent_tasks,
-        both.plan,
-    )
-    assert {"a": 1} == both.raw
-
-
-@pytest.mark.parametrize(
-    ("stated", "fetched", "window"),
-    [
-        (Limits(), Limits(requests_per_window=5, window_seconds=3.0), 3.0),
-        (Limits(max_concurrent_tasks=1), Limits(requests_per_window=5, window_seconds=3.0), 3.0),
-        (Limits(window_seconds=10.0), Limits(requests_per_window=5, window_seconds=3.0), 10.0),
-        (Limits(requests_per_window=5, window_seconds=10.0), Limits(requests_per_window=9), 10.0),
-        (Limits(requests_per_window=5, window_seconds=10.0), Limits(uploads_per_window=9), 60.0),
-        (Limits(requests_per_window=5), Limits(requests_per_window=9, window_seconds=3.0), 60.0),
-    ],
-)
-def test_a_rate_goes_with_its_window_and_of_two_windows_the_longer_holds(stated, fetched, window):
-    assert window == merge_limits(stated, fetched).window_seconds
 
 
 def test_a_429_lowers_stated_and_fetched_limits():

@@ -128,15 +128,6 @@ def test_a_request_that_never_reached_the_service_is_uncounted_but_keeps_its_tas
     assert acquire(counters, billable=True) is None
 
 
-def test_an_answer_counts_in_both_windows_if_it_was_billable():
-    counters = counters_of()
-    for billable in (True, False):
-        acquire(counters, billable=billable)
-        counters.settle(1.0, billable=billable)
-    assert (2, 1) == (counters.requests.recent(1.0), counters.uploads.recent(1.0))
-    assert (0, 0) == (counters.requests.under_way, counters.uploads.under_way)
-
-
 def test_new_limits_keep_what_was_counted():
     counters = counters_of()
     for _ in range(3):
