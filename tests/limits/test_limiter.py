@@ -37,7 +37,7 @@ def limiter_of(on_quota="raise", **limits):
     return Limiter(Limits(**limits), runtime=RUNTIME, on_quota=on_quota)
 
 
-def refusal(detail="", retry_after=None, limit="burst"):
+def error_429(detail="", retry_after=None, limit="burst"):
     error = RateLimitError("429", status_code=429, detail=detail, retry_after=retry_after)
     error.limit = limit
     return error
@@ -436,10 +436,10 @@ def test_a_429_that_speaks_of_the_calendar_is_a_spent_quota(limit, retry_after, 
         limiter = limiter_of()
         for _ in range(2):
             with pytest.raises(QuotaExhaustedError) as caught:
-                await ask(limiter, error=refusal(limit=limit, retry_after=retry_after))
+                await ask(limiter, error=error_429(limit=limit, retry_after=retry_after))
         waiting = limiter_of("wait")
         with pytest.raises(RateLimitError) as waited:
-            await ask(waiting, error=(error := refusal(limit=limit, retry_after=retry_after)))
+            await ask(waiting, error=(error := error_429(limit=limit, retry_after=retry_after)))
         assert waiting.waits_out(error)
         assert waited.value is error
         assert not limiter.waits_out(error)
@@ -470,7 +470,7 @@ class Service:
                         self.allowed.append(now)
                         return
                     self.refused.append(now)
-                    raise refusal(retry_after=self.server.wait(now) if self.sends_retry_after else None)
+                    raise error_429(retry_after=self.server.wait(now) if self.sends_retry_after else None)
             except RateLimitError:
                 continue
 
@@ -509,7 +509,7 @@ def test_ten_429s_in_a_row_do_not_slow_the_client_for_long():
         limiter = limiter_of(requests_per_window=60)
         for _ in range(10):
             with pytest.raises(RateLimitError):
-                await ask(limiter, error=refusal(limit=None))
+                await ask(limiter, error=error_429(limit=None))
         refused_until = anyio.current_time()
         for _ in range(300):
             await ask(limiter)
@@ -530,7 +530,7 @@ def test_many_429s_at_once_lower_the_limit_once():
 
                 async def one():
                     with pytest.raises(RateLimitError):
-                        await ask(limiter, seconds=1, error=refusal(retry_after=10.0))
+                        await ask(limiter, seconds=1, error=error_429(retry_after=10.0))
 
                 tasks.start_soon(one)
         assert 40 == limiter.limits.requests_per_window
@@ -564,7 +564,7 @@ def test_a_429_for_uploads_holds_back_uploads_alone():
         for _ in range(3):
             await ask(limiter, UPLOAD)
         with pytest.raises(RateLimitError):
-            await ask(limiter, UPLOAD, error=refusal("3 uploads per minute", retry_after=20.0))
+            await ask(limiter, UPLOAD, error=error_429("3 uploads per minute", retry_after=20.0))
         assert (None, 3) == (limiter.limits.requests_per_window, limiter.limits.uploads_per_window)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: ask(limiter, UPLOAD, log=log, name="upload"))
@@ -585,7 +585,9 @@ def test_a_429_for_concurrent_tasks_lowers_the_task_slots_to_those_that_are_held
         async def start(number):
             lease = TaskSlotLease()
             try:
-                await ask(limiter, UPLOAD, task_slot=lease, error=None if number < 3 else refusal(limit="concurrency"))
+                await ask(
+                    limiter, UPLOAD, task_slot=lease, error=None if number < 3 else error_429(limit="concurrency")
+                )
             except RateLimitError:
                 assert not lease.held, "a refused start holds no slot"
             else:
@@ -615,7 +617,7 @@ def test_a_429_lowers_stated_and_fetched_limits():
         for _ in range(30):
             await ask(limiter)
         with pytest.raises(RateLimitError):
-            await ask(limiter, error=refusal(retry_after=1.0))
+            await ask(limiter, error=error_429(retry_after=1.0))
         assert 30 == limiter.limits.requests_per_window
         assert 100 == limiter.update(Limits(requests_per_window=200)).requests_per_window
         assert limiter.limits_fetched
@@ -646,7 +648,7 @@ def test_a_permit_that_ends_without_an_answer_counts_but_increases_no_limit():
         for _ in range(30):
             await ask(limiter)
         with pytest.raises(RateLimitError):
-            await ask(limiter, error=refusal(retry_after=1.0))
+            await ask(limiter, error=error_429(retry_after=1.0))
         await anyio.sleep(61)
         await limiter.settle(await limiter.acquire(POLL, counted=True), answered=False)
         assert (30, 32) == (limiter.limits.requests_per_window, limiter.usage.day_requests)
