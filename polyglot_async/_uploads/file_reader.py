@@ -20,7 +20,7 @@ import attrs
 from anyio import from_thread, to_thread
 
 from .._errors import MediaError
-from .media_types import SNIFFED_BYTES
+from .media_types import DEFAULT_NAME, SNIFFED_BYTES, base_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -177,6 +177,14 @@ def measure(file: Any) -> tuple[int | None, int | None, Any]:
     except (AttributeError, NotImplementedError, TypeError):
         return None, None, b""
     return start, max(0, end - start), head
+
+
+def name_of(file: Any) -> str:
+    """Return the file name of an open file or of a web framework's upload; `upload.bin` if it has none."""
+    name = getattr(file, "name", None)
+    if not isinstance(name, str):
+        name = getattr(file, "filename", None)
+    return base_name(name) if isinstance(name, str) and not name.startswith("<") else DEFAULT_NAME
 
 
 @attrs.define

@@ -30,6 +30,7 @@ from .file_reader import (
     FileOnce,
     FileVersion,
     measure,
+    name_of,
     read_file,
     reason_of,
     version_of,
@@ -40,7 +41,6 @@ from .media_types import (
     base_name,
     is_media_type,
     is_mime_type,
-    is_page_type,
     media_type_of,
     refine_by_name,
     with_suffix,
@@ -48,10 +48,12 @@ from .media_types import (
 from .streams import (
     ByteStreamResponse,
     StreamOpener,
+    check_head,
     head_of,
     open_response,
     pass_on,
     read_async_file,
+    read_bytes,
     read_iterator,
 )
 
@@ -173,20 +175,21 @@ def bare_url(url: str) -> str:
     found = _ANY_URL.fullmatch(url)
     if found is None:
         return url
-    authority, slash, path = re.split(r"[?#]", found[2], maxsplit=1)[0].partition("/")
+    rest = found[2]
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     host = authority.rpartition("@")[2]
-    if ":" in host.rpartition("]")[2] and not re.fullmatch(r".*:[0-9]*", host) and "@" in found[2]:
-        # No port but the beginning of a password with a slash, `?` or `#` in it: the host comes after the last @.
-        authority, slash, path = re.split(r"[?#]", found[2].rpartition("@")[2], maxsplit=1)[0].partition("/")
-        host = authority
-    return f"{found[1]}{host}{slash}{path}"
+    port = host.rpartition("]")[2].partition(":")[2]
+    # What is no port is the beginning of a password with a slash, `?` or `#` in it: the host stands after the last @.
+    has_odd_password = bool(port) and not port.isdecimal() and "@" in rest
+    rest = rest.rpartition("@")[2] if has_odd_password else host + rest[len(authority) :]
+    return found[1] + re.split(r"[?#]", rest, maxsplit=1)[0]
 
 
-def _check_arguments(name: object, size: object, content_type: object) -> None:
-    if not isinstance(name, str | None):
-        raise TypeError(f"name must be a str, not {type(name).__name__}")
-    if not isinstance(content_type, str | None):
-        raise TypeError(f"content_type must be a str, not {type(content_type).__name__}")
+def _check_arguments(name: str | None, size: Any, content_type: str | None) -> None:
+    given: dict[str, Any] = {"name": name, "content_type": content_type}
+    for parameter, value in given.items():
+        if not isinstance(value, str | None):
+            raise TypeError(f"{parameter} must be a str, not {type(value).__name__}")
     if size is not None and (not isinstance(size, int) or isinstance(size, bool)):
         raise TypeError(f"size must be a whole number of bytes, not {size!r}")
     if size is not None and size < 0:
@@ -255,17 +258,13 @@ def _from_path(given: str | os.PathLike[str]) -> Media:
 
 
 def _from_bytes(data: bytes) -> Media:
-    async def chunks(chunk_bytes: int) -> Chunks:
-        for offset in range(0, len(data), chunk_bytes):
-            yield data[offset : offset + chunk_bytes]
-
     kind = media_type_of("", data[:SNIFFED_BYTES])
-    return Media(DEFAULT_NAME, kind, len(data), replayable=True, opener=lambda name, most: pass_on(chunks(most), name))
+    return Media(DEFAULT_NAME, kind, len(data), replayable=True, opener=partial(read_bytes, data))
 
 
 def _from_file(file: Any, name: str | None = None) -> Media:
     """Take an open file from where it stands; it stays open, for it is the caller's."""
-    name = name or _name_of(file)
+    name = name or name_of(file)
     try:
         if not getattr(file, "readable", lambda: True)():
             raise MediaError(f"{name}: is not open for reading")
@@ -294,9 +293,8 @@ def _from_async_file(file: Any) -> Media:
     for wrapped in (getattr(file, "wrapped", None), getattr(file, "file", None)):
         read = getattr(wrapped, "read", None)
         if callable(read) and not inspect.iscoroutinefunction(read):
-            return _from_file(wrapped, _name_of(file))
-    opener: StreamOpener = lambda name, most: pass_on(read_async_file(file, most), name, wrap_errors=True)  # noqa: E731
-    return _once(_name_of(file), None, opener)
+            return _from_file(wrapped, name_of(file))
+    return _once(name_of(file), None, lambda name, most: pass_on(read_async_file(file, most), name, wrap_errors=True))
 
 
 def _from_response(response: Any, *, may_be_page: bool) -> Media | None:
@@ -304,22 +302,7 @@ def _from_response(response: Any, *, may_be_page: bool) -> Media | None:
     if head is None:
         return None
     shown = bare_url(head.url).partition("?")[0] or head.name  # urllib3 has the path alone
-    if head.status is not None and not 200 <= head.status < 300:  # noqa: PLR2004 - the statuses of success
-        raise MediaError(f"{shown}: was answered with status {head.status}: there is no media to upload")
-    if may_be_page and is_page_type(head.stated_type):
-        raise MediaError(
-            f"{shown}: was answered with {head.stated_type}, an error page or sign-in page rather than media; "
-            "pass content_type=... to upload it all the same"
-        )
-    if head.encoding:
-        raise MediaError(f"{shown}: is encoded ({head.encoding}); request it with 'Accept-Encoding: identity'")
+    check_head(head, shown, may_be_page=may_be_page)
     media = _once(head.name, head.size, partial(open_response, response))
     media.content_type, media.may_be_page = head.content_type, may_be_page and not is_media_type(head.stated_type)
     return media
-
-
-def _name_of(file: Any) -> str:
-    name = getattr(file, "name", None)
-    if not isinstance(name, str):
-        name = getattr(file, "filename", None)  # a web framework's upload
-    return base_name(name) if isinstance(name, str) and not name.startswith("<") else DEFAULT_NAME

@@ -22,7 +22,7 @@ from anyio import to_thread
 
 from .._errors import MediaError
 from .file_reader import Chunks, read_ahead, reason_of, to_bytes
-from .media_types import base_name, name_in_disposition, type_of_response
+from .media_types import base_name, is_page_type, name_in_disposition, type_of_response
 
 StreamOpener: TypeAlias = Callable[[str, int], AbstractAsyncContextManager[Chunks]]
 """Opens a stream of chunks, from what errors call it and the bytes of one read."""
@@ -89,6 +89,23 @@ def head_of(response: Any) -> ResponseHead | None:
         size=int(length) if length.isascii() and length.isdecimal() and not encoding else None,
         encoding="" if _is_aiohttp(response) or any(hasattr(response, name) for name in _DECODING) else encoding,
     )
+
+
+def check_head(head: ResponseHead, shown: str, *, may_be_page: bool) -> None:
+    """Check that there is media to upload; errors call the response `shown`.
+
+    Raises:
+        MediaError: its status is no success, it is a page, or its bytes are encoded.
+    """
+    if head.status is not None and not 200 <= head.status < 300:  # noqa: PLR2004 - the statuses of success
+        raise MediaError(f"{shown}: was answered with status {head.status}: there is no media to upload")
+    if may_be_page and is_page_type(head.stated_type):
+        raise MediaError(
+            f"{shown}: was answered with {head.stated_type.strip()}, an error page or sign-in page rather than media; "
+            "pass content_type=... to upload it all the same"
+        )
+    if head.encoding:
+        raise MediaError(f"{shown}: is encoded ({head.encoding}); request it with 'Accept-Encoding: identity'")
 
 
 _DECODING = ("aiter_bytes", "iter_bytes", "iter_content", "decode_content")
@@ -195,6 +212,16 @@ async def _bytes_of(chunks: AsyncIterator[Any], name: str, *, wrap_errors: bool)
         if wrap_errors:
             raise _media_error(error, name) from error
         raise
+
+
+def read_bytes(data: bytes, name: str, chunk_bytes: int) -> AbstractAsyncContextManager[Chunks]:
+    """Iterate over bytes in chunks."""
+    return pass_on(_slices(data, chunk_bytes), name)
+
+
+async def _slices(data: bytes, chunk_bytes: int) -> AsyncGenerator[bytes]:
+    for offset in range(0, len(data), chunk_bytes):
+        yield data[offset : offset + chunk_bytes]
 
 
 async def read_async_file(file: Any, chunk_bytes: int) -> AsyncGenerator[Any]:

@@ -78,7 +78,7 @@ async def by_httpx_read_whole(url):
 
 @contextlib.asynccontextmanager
 async def by_httpx_sync(url):
-    with httpx.Client(trust_env=False) as client, client.stream("GET", url) as response:
+    with httpx.Client(trust_env=False) as client, client.stream("GET", url) as response:  # noqa: ASYNC212
         yield response
 
 

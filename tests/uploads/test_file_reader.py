@@ -1,6 +1,8 @@
 """Reading ahead in a thread: the same bytes in the same order, errors as they were, and no thread left behind."""
 
+import io
 import itertools
+import os
 import threading
 import time
 
@@ -9,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyglot_async._uploads.file_reader import read_ahead
+from polyglot_async import MediaError
+from polyglot_async._uploads.file_reader import FileOnce, FileVersion, read_ahead, version_of
 
 
 class Source:
@@ -264,3 +267,97 @@ async def test_two_streams_at_once_do_not_mix():
         found = [await anext(stream) for _ in range(50) for stream in (one, other)]
 
     assert [b"a", b"b"] * 50 == found
+
+
+# What is checked at the end
+
+
+async def test_the_end_is_checked_in_a_thread_when_the_last_chunk_was_used_and_not_before():
+    checks = []
+
+    def check():
+        checks.append(threading.current_thread())
+
+    async with read_ahead(Source([b"a", b"b"]), at_end=check) as stream:
+        assert [b"a", b"b"] == [await anext(stream), await anext(stream)]
+        await anyio.sleep(0.02)
+        assert [] == checks
+        assert [] == await all_of(stream)
+
+    assert 1 == len(checks)
+    assert threading.current_thread() not in checks
+
+
+async def test_what_the_check_raises_stands_in_the_place_of_the_end_each_time_it_is_asked_for():
+    error = ValueError("changed")
+
+    def check():
+        raise error
+
+    async with read_ahead(Source([b"a"]), at_end=check) as stream:
+        assert b"a" == await anext(stream)
+        for _ in range(2):
+            with pytest.raises(ValueError, match="changed") as caught:
+                await anext(stream)
+            assert error is caught.value
+
+
+async def test_after_an_error_and_when_left_early_nothing_is_checked():
+    checks = []
+
+    def failing():
+        raise OSError(5, "Input/output error")
+
+    with pytest.raises(OSError, match="Input"):
+        async with read_ahead(failing, at_end=lambda: checks.append(1)) as stream:
+            await all_of(stream)
+    async with read_ahead(Source([b"a"]), at_end=lambda: checks.append(1)) as stream:
+        await anext(stream)
+
+    assert [] == checks
+
+
+def test_a_version_is_that_of_a_regular_file_alone(tmp_path):
+    path = tmp_path / "talk.wav"
+    path.write_bytes(b"media")
+    out, into = os.pipe()
+    with path.open("rb") as file, os.fdopen(out, "rb") as pipe, os.fdopen(into, "wb"):
+        assert FileVersion.of(path.stat()) == version_of(file)
+        assert version_of(pipe) is None
+    assert version_of(file) is version_of(io.BytesIO()) is version_of(object()) is None
+
+
+@pytest.mark.parametrize("given", ["text", 5, ["x"]])
+def test_a_file_that_gives_no_bytes_is_a_media_error(given):
+    class Odd(io.BytesIO):
+        def read(self, size=-1):
+            return given
+
+    with pytest.raises(MediaError, match=f"talk.wav: gives {type(given).__name__} where bytes are expected"):
+        FileOnce(Odd, "talk.wav", None).read()
+
+
+def test_a_file_is_checked_at_its_opening_with_each_chunk_and_at_its_end(tmp_path):
+    path = tmp_path / "talk.wav"
+    path.write_bytes(b"media")
+    version = FileVersion.of(path.stat())
+    opened = []
+
+    def reading():
+        once = FileOnce(
+            lambda: opened.append(path.open("rb", buffering=0)) or opened[-1], "talk.wav", 5, version, path, 1
+        )
+        assert b"m" == once.read()
+        return once
+
+    middle, end, late = reading(), reading(), FileOnce(lambda: path.open("rb"), "talk.wav", 5, version, path, 1)
+    os.utime(path, ns=(1, 1))
+    for once in (middle, late):
+        with pytest.raises(MediaError, match="changed after it was first looked at"):
+            once.read()
+    with pytest.raises(MediaError, match="changed after it was first looked at"):
+        end.check_end()
+    for once in (middle, end, late):
+        once.close()
+
+    assert all(file.closed for file in opened)

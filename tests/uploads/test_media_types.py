@@ -133,7 +133,7 @@ def test_what_cannot_stand_in_a_header_is_no_mime_type(kind):
         ("attachment; filename=talk.mp3", "talk.mp3"),
         ('attachment; filename="a talk.mp3"', "a talk.mp3"),
         ('attachment; filename="say \\"hi\\".mp3"; size=5', 'say "hi".mp3'),
-        ("attachment; filename=\"x.mp3\"; filename*=UTF-8''%D0%B0.mp3", "а.mp3"),
+        ("attachment; filename=\"x.mp3\"; filename*=UTF-8''%D1%8F.mp3", "я.mp3"),
         ("attachment; FILENAME*=iso-8859-1'en'caf%E9.mp3", "café.mp3"),
         ("inline", None),
         ("", None),

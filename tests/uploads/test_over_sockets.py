@@ -186,9 +186,9 @@ class Samples(list):
 
 @pytest.mark.parametrize(
     "make",
-    [lambda: None, lambda: 5, lambda: {"file": b"x"}, lambda: ["a.mp3", "b.mp3"], lambda: [b"x"], lambda: Samples([0.5]),
-     lambda: io.StringIO("text"), lambda: iter(["text"]), lambda: (word for word in ["text"]), texts, lambda: iter([5]),
-     lambda: iter([]), lambda: b"", lambda: "https://host/a.mp3", lambda: " HTTPS://host/a.mp3"],
+    [lambda: None, lambda: 5, lambda: {"file": b"x"}, lambda: ["a.mp3", "b.mp3"], lambda: [b"x"],
+     lambda: Samples([0.5]), lambda: io.StringIO("text"), lambda: iter(["text"]), lambda: (word for word in ["text"]),
+     texts, lambda: iter([5]), lambda: iter([]), lambda: b"", lambda: "https://host/a.mp3", lambda: " HTTPS://host/a.mp3"],
 )  # fmt: skip
 async def test_what_is_no_media_is_refused_before_any_upload(server, upload, make):
     with pytest.raises((MediaError, TypeError)):

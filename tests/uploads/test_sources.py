@@ -1100,5 +1100,5 @@ def test_an_encoding_that_nobody_undoes_is_refused():
     headers = {"Content-Encoding": "gzip", "content-type": "audio/wav"}
     response = SimpleNamespace(status=200, headers=headers, url="https://host/a.wav", read=io.BytesIO(WAV).read)
 
-    with pytest.raises(MediaError, match="is encoded .gzip.; request it with 'Accept-Encoding: identity'"):
+    with pytest.raises(MediaError, match=r"is encoded .gzip.; request it with 'Accept-Encoding: identity'"):
         media_from(response)

@@ -116,7 +116,8 @@ async def test_a_response_that_was_read_before_is_a_media_error_or_empty_and_nev
 
 
 @pytest.mark.parametrize(
-    "thing", [b"x", "x", None, 5, httpx.Response, SimpleNamespace(headers={}), SimpleNamespace(headers=None, status=200),
-              SimpleNamespace(status_code=200), SimpleNamespace(headers={}, status="ok"), {"headers": {}}])  # fmt: skip
+    "thing", [b"x", "x", None, 5, httpx.Response, {"headers": {}}, SimpleNamespace(headers={}),
+              SimpleNamespace(headers=None, status=200),
+              SimpleNamespace(status_code=200), SimpleNamespace(headers={}, status="ok")])  # fmt: skip
 def test_anything_else_is_no_response(thing):
     assert head_of(thing) is None
