@@ -110,8 +110,17 @@ def test_a_file_has_the_key_of_its_bytes_whatever_it_is_called(tmp_path):
         assert key_of_bytes(b"media", {"model": "fast"}) == key_of_file(tmp_path / name, {"model": "fast"})
 
 
-@pytest.mark.parametrize("key", [key_of_url("https://host/a", {}), key_of_url("https://host/a", {"m": "x"}), "",
-                                 "5-abc", f"-{'a' * 64}", f"5-{'A' * 64}", f"5-{'a' * 64}-x", f"x5-{'a' * 64}"])  # fmt: skip
+HEX = "a" * 64
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        key_of_url("https://host/a", {}),
+        key_of_url("https://host/a", {"model": "x"}),
+        *("", "5-", "5-abc", f"-{HEX}", f"5-{HEX.upper()}", f"5-{HEX}-x", f"x5-{HEX}", f"5-{HEX}\n"),
+    ],
+)
 def test_other_keys_hold_no_content(key):
     assert content_of_key(key) is None
 
