@@ -130,9 +130,7 @@ def read_page(value: Any) -> TaskPage:
         except ValueError:
             continue
     if entries and not tasks:
-        raise ValueError(
-            f"none of the {len(entries)} entries of the list is a task: the first one is {_shape(entries[0])}"
-        )
+        raise ValueError(f"no entry of the list is a task: the first of {len(entries)} is {_shape(entries[0])}")
     total = _number_or_none(holder.get("total", holder.get("count")))
     cursors = (holder.get("next"), holder.get("next_cursor"))
     return TaskPage(
@@ -172,7 +170,7 @@ def _missing_text(value: dict[str, Any], segments: Sequence[Segment]) -> str:
     if segments:
         return " ".join(segment.text.strip() for segment in segments if segment.text.strip())
     ended = type(status) is not str or TaskStatus(status).is_final
-    if ended and (given is None or (not given and value.get("segments") == [])):
+    if ended and (given is None or (given == "" and value.get("segments") == [])):
         return ""
     raise ValueError(f"there is neither text nor segments in {_shape(value)}")
 

@@ -70,7 +70,7 @@ _NAMING = frozenset(
     {"name", "type", "kind", "id", "key", "title", "label", "scope", "metric", "resource", "limittype", "unit", "units"}
 )
 _TIMING = frozenset({"period", "per", "window", "interval", "every"})
-_PERIODS = {60: "minute", 86_400: "day", **dict.fromkeys((2_419_200, 2_592_000, 2_678_400), "month")}
+_PERIODS: dict[float, str] = {60: "minute", 86_400: "day", **dict.fromkeys((2_419_200, 2_592_000, 2_678_400), "month")}
 _UNIT_SECONDS = {
     **dict.fromkeys(("s", "sec", "second", "seconds"), 1),
     **dict.fromkeys(("m", "min", "minute", "minutes"), 60),
@@ -205,8 +205,8 @@ def _naming(name: str, value: object, path: tuple[str, ...]) -> str | None:
     words = [word.lower() for word in _WORD.findall(name)]
     if "".join(words) in _NAMING and isinstance(value, str) and path[-1:] != ("plan",):
         return value
-    if not words or words[0] not in _TIMING:
-        return None
+    if not words or words[0] not in _TIMING or (words[0] == "per" and len(words) > 1):
+        return None  # `per_minute` is a number of requests, `per` is a length of time
     unit = next((word for word in words if word in _UNIT_SECONDS), None)
     if isinstance(value, str):
         match = re.fullmatch(r"\s*(\d{1,9})?\s*([a-zA-Z]*)\s*", value)
@@ -217,4 +217,4 @@ def _naming(name: str, value: object, path: tuple[str, ...]) -> str | None:
         value, unit = int(match[1]), match[2].lower() or unit
     if type(value) not in {int, float}:
         return None
-    return _PERIODS.get(int(value * _UNIT_SECONDS.get(unit or "s", 1)))  # type: ignore[operator]
+    return _PERIODS.get(value * _UNIT_SECONDS.get(unit or "s", 1))  # type: ignore[operator]

@@ -1,5 +1,6 @@
 """The API as a table: what each call asks for, and what is read in its answer."""
 
+import enum
 import json
 import re
 from pathlib import Path
@@ -8,26 +9,54 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyglot_async import ResponseDecodeError, Task, TaskPage, TaskStatus, UrlValidation
+from polyglot_async import ResponseDecodeError, TaskStatus, UrlValidation
 from polyglot_async._api import endpoints
-from polyglot_async._api.messages import ApiResponse
 
 any_json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["items", "tasks", "data", "task_id", "status", "next", "total", "valid", "detail"]), inner
+            st.sampled_from(
+                ["items", "tasks", "data", "task_id", "status", "next", "total", "valid", "detail", "transcript",
+                 "segments", "rate_limits", "per_minute"]
+            ),
+            inner,
         )
     ),
-)
+)  # fmt: skip
 TASK = {"task_id": "a", "status": "queued"}
-READ = Task(task_id="a", status=TaskStatus.QUEUED)
+PARSERS = {
+    "task": endpoints.parse_task,
+    "started": endpoints.parse_started,
+    "transcript": endpoints.parse_transcript,
+    "page": endpoints.parse_page,
+    "limits": endpoints.parse_limits,
+    "validation": lambda response: endpoints.parse_validation(response, "u"),
+}
 
 
-def answer(value, status=200):
+class Model(str, enum.Enum):  # noqa: UP042 - what people wrote before StrEnum
+    FAST = "fast"
+
+
+class Quality(enum.IntEnum):
+    HIGH = 2
+
+
+class Language(enum.StrEnum):
+    RUSSIAN = "ru"
+
+
+class Plain(enum.Enum):
+    A = "a"
+
+
+def answer(value, status=200, **headers):
     body = value if isinstance(value, bytes) else json.dumps(value).encode()
-    return ApiResponse(status_code=status, headers={}, body=body)
+    named = {name.replace("_", "-"): item for name, item in headers.items()}
+    url = "https://host/transcriptions/asked%2Ffor/result"
+    return endpoints.ApiResponse(status_code=status, headers=named, body=body, method="GET", url=url)
 
 
 def test_the_table_has_the_contracts_ten_calls_and_no_other():
@@ -45,7 +74,7 @@ def test_the_table_has_the_contracts_ten_calls_and_no_other():
     } == {f"{endpoint.method} {endpoint.template}" for endpoint in endpoints.ENDPOINTS}
 
 
-def test_the_table_holds_every_endpoint_of_the_room_once():
+def test_the_table_holds_every_endpoint_once():
     named = re.findall(r"^([A-Z_]+) = Endpoint\(", Path(endpoints.__file__).read_text("utf-8"), re.MULTILINE)
 
     assert [getattr(endpoints, name) for name in named] == list(endpoints.ENDPOINTS)
@@ -64,6 +93,25 @@ def test_an_upload_carries_its_options_as_form_fields_and_extra_wins():
 
     assert (("model", "best"), ("output_language", "ru"), ("n", "2"), ("deep", '{"a": [1]}')) == request.fields
     assert (None, ()) == (request.json, request.query)
+
+
+@pytest.mark.parametrize(
+    ("member", "text", "value"),
+    [(Model.FAST, "fast", "fast"), (Quality.HIGH, "2", 2), (Language.RUSSIAN, "ru", "ru"), (Plain.A, "a", "a"),
+     (TaskStatus.FAILED, "failed", "failed"), (TaskStatus("paused"), "paused", "paused"),
+     ([Model.FAST, {Plain.A: Quality.HIGH}], '["fast", {"a": 2}]', ["fast", {"a": 2}])],
+)  # fmt: skip
+def test_a_member_of_an_enumeration_is_sent_as_its_value_everywhere(member, text, value):
+    assert (("model", text), ("x", text)) == endpoints.upload({"model": member}, {"x": member}).fields
+    assert (("format", text),) == endpoints.convert_audio(member, None).fields
+    assert (("x", text),) == endpoints.list_tasks(limit=None, offset=0, cursor=None, filters={"x": member}).query
+    for build in (endpoints.from_url, endpoints.validate_url):
+        sent = build("u", {"model": member}, {"x": member}).json
+        assert json.dumps({"url": "u", "model": value, "x": value}) == json.dumps(sent)
+
+
+def test_a_kind_may_be_a_member_of_an_enumeration():
+    assert "/transcriptions/a/downloads/ru" == endpoints.download("a", Language.RUSSIAN).path
 
 
 @pytest.mark.parametrize("build", [endpoints.from_url, endpoints.validate_url])
@@ -90,16 +138,17 @@ def test_a_page_is_asked_for_by_limit_and_offset_and_filters_pass_through():
 @pytest.mark.parametrize(
     ("cursor", "expected"),
     [
-        ("https://evil/api?offset=50&q=a%20b&empty=#x", (("offset", "50"), ("q", "a b"), ("empty", ""))),
-        ("/api/v1/transcriptions?offset=50", (("offset", "50"),)),
-        ("?page=2", (("page", "2"),)),
-        ("https://host/without/query", ()),
-        ("http://[?page=2", (("page", "2"),)),
-        ("/abc+def==", (("status", "failed"), ("cursor", "/abc+def=="))),
-        ("opaque", (("status", "failed"), ("cursor", "opaque"))),
+        ("https://evil/api?offset=50&q=a%20b&empty=#x",
+         (("offset", "50"), ("q", "a b"), ("empty", ""), ("limit", "10"))),
+        ("?page=2&limit=7", (("page", "2"), ("limit", "7"))),
+        ("https://host/without/query", (("limit", "10"),)),
+        ("http://[?page=2", (("page", "2"), ("limit", "10"))),
+        ("/abc+def==", (("status", "failed"), ("limit", "10"), ("cursor", "/abc+def=="))),
+        ("opaque", (("status", "failed"), ("limit", "10"), ("cursor", "opaque"))),
     ],
-)
+)  # fmt: skip
 def test_a_cursor_is_a_word_or_a_url_of_which_only_the_query_is_taken(cursor, expected):
+    """The size of the page stays what was asked for, unless the URL has another."""
     request = endpoints.list_tasks(limit=10, offset=0, cursor=cursor, filters={"status": "failed"})
 
     assert ("/transcriptions", expected) == (request.path, request.query)
@@ -147,40 +196,72 @@ def test_any_id_is_one_segment_of_the_path(task_id):
     assert path.isascii()
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ([], TaskPage(items=())),
-        ([TASK], TaskPage(items=(READ,))),
-        ({"items": [TASK], "total": 7}, TaskPage(items=(READ,), total=7)),
-        ({"tasks": [TASK], "count": 7}, TaskPage(items=(READ,), total=7)),
-        ({"results": [TASK], "total": -1}, TaskPage(items=(READ,))),
-        ({"transcriptions": [TASK], "total": "7"}, TaskPage(items=(READ,))),
-        ({"data": [TASK], "total": True}, TaskPage(items=(READ,))),
-        ({"items": {"page": 1}, "data": [TASK]}, TaskPage(items=(READ,))),
-        ({"items": [], "next": "https://host/x?offset=2"}, TaskPage(items=(), next_cursor="https://host/x?offset=2")),
-        ({"items": [], "next": None, "next_cursor": "c"}, TaskPage(items=(), next_cursor="c")),
-        ({"items": [], "next": "", "next_cursor": 5}, TaskPage(items=())),
-    ],
-)
-def test_a_page_is_a_bare_list_or_an_object_that_holds_one(value, expected):
-    assert expected == endpoints.parse_page(answer(value))
+@pytest.mark.parametrize(("kind", "expected"), [("html", True), ("HTML", True), ("page.htm", True), ("srt", False)])
+def test_html_is_expected_only_where_it_is_asked_for(kind, expected):
+    assert expected is endpoints.download("a", kind).accepts_html
+    assert False is endpoints.source("html").accepts_html
 
 
-@pytest.mark.parametrize("value", [{}, 5, None, "x", {"items": {}}, {"items": [5]}, {"items": [{"task_id": "a"}]}, b""])
-def test_what_is_no_page_is_a_decode_error(value):
-    with pytest.raises(ResponseDecodeError):
-        endpoints.parse_page(answer(value))
-
-
+@pytest.mark.parametrize("parse", PARSERS.values(), ids=PARSERS)
 @given(any_json | st.binary())
-def test_any_body_is_a_page_or_a_decode_error(value):
+def test_any_body_is_read_or_a_decode_error(parse, value):
+    error = None
     try:
-        page = endpoints.parse_page(answer(value))
-    except ResponseDecodeError:
-        return
+        parse(answer(value))
+    except ResponseDecodeError as caught:
+        error = caught
+    assert error is None or (200, "GET") == (error.status_code, error.method)
 
-    assert all(isinstance(task, Task) for task in page.items)
+
+@pytest.mark.parametrize("parse", PARSERS.values(), ids=PARSERS)
+@pytest.mark.parametrize(
+    ("body", "headers", "parts"),
+    [
+        (b"<!doctype html><title>Sign in</title>", {"content_type": "text/html", "server": "nginx"},
+         ["a web page", '"Sign in"', "text/html", "Server: nginx"]),
+        (b"upstream says no", {"content_type": "text/plain"}, ["no JSON", "upstream says no", "text/plain"]),
+        (b"", {}, ["empty"]),
+        (b'{"task_id": "a"', {"content_type": "application/json"}, ["no JSON", "application/json"]),
+        (b"5", {}, ["cannot be read"]),
+        (b"[[[]]]", {}, ["cannot be read"]),
+    ],
+)  # fmt: skip
+def test_the_error_says_who_answered_what(parse, body, headers, parts):
+    with pytest.raises(ResponseDecodeError) as caught:
+        parse(answer(body, x_request_id="r1", **headers))
+
+    assert all(part in str(caught.value) for part in ["GET https://host/", "200", *parts])
+    assert "Expecting" not in str(caught.value)
+    assert (body, "r1", None) == (caught.value.body, caught.value.request_id, caught.value.__cause__)
+
+
+def test_the_error_names_the_fields_and_keeps_no_more_than_64_kib():
+    with pytest.raises(ResponseDecodeError) as caught:
+        endpoints.parse_task(answer(b'{"status": "queued", "x": "' + b"y" * 100_000 + b'"}'))
+
+    assert str(caught.value).endswith("there is no task id in an object with the fields status, x")
+    assert 65_536 == len(caught.value.body)
+
+
+def test_a_started_task_is_queued_and_a_listed_one_unknown_where_no_status_came():
+    assert ("queued", "unknown") == (
+        endpoints.parse_started(answer({"id": 7})).status,
+        endpoints.parse_task(answer({"id": 7})).status,
+    )
+
+
+def test_a_transcript_that_names_no_task_has_the_id_that_was_asked_for():
+    assert "asked/for" == endpoints.parse_transcript(answer({"transcript": "t"})).task_id
+
+
+def test_a_page_is_read_from_an_answer():
+    page = endpoints.parse_page(answer({"items": [TASK, None], "total": 2}))
+
+    assert (["a"], 2, 2) == ([task.task_id for task in page.items], page.received, page.total)
+
+
+def test_limits_are_read_from_the_documentation():
+    assert 60 == endpoints.parse_limits(answer({"rate_limits": {"per_minute": 60}})).requests_per_window
 
 
 @pytest.mark.parametrize(
@@ -191,6 +272,9 @@ def test_any_body_is_a_page_or_a_decode_error(value):
         (200, {"valid": False, "detail": "Private."}, (False, "Private.")),
         (200, {"valid": False, "reason": "Private."}, (False, "Private.")),
         (200, {"valid": None}, (True, None)),
+        (200, {"valid": "false", "detail": "Private."}, (False, "Private.")),
+        (200, {"valid": 0}, (False, '{"valid": 0}')),
+        (200, {"valid": "perhaps"}, (True, None)),
         (400, {"detail": "Bad URL."}, (False, "Bad URL.")),
         (400, b"not json", (False, "not json")),
         (400, b"", (False, None)),
@@ -214,9 +298,10 @@ def test_any_answer_about_a_url_is_read_or_is_a_decode_error(value, status):
     assert status == 200 or not read.valid
 
 
-@pytest.mark.parametrize("parse", [endpoints.parse_page, lambda response: endpoints.parse_validation(response, "u")])
+@pytest.mark.parametrize("parse", PARSERS.values(), ids=PARSERS)
 def test_deeply_nested_answers_are_decode_errors(parse):
-    for depth in range(100, 1000, 3):
-        body = b'{"items": ' + b"[" * depth + b"]" * depth + b"}"
-        with pytest.raises(ResponseDecodeError):
-            parse(answer(b"[" + body + b"]"))
+    for depth in (*range(100, 1000, 3), 100_000):
+        for opening in (b"[", b'{"x":'):
+            closing = b"]" if opening == b"[" else b"}"
+            with pytest.raises(ResponseDecodeError):
+                parse(answer(b"[" + opening * depth + b"null" + closing * depth + b"]"))

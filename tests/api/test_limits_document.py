@@ -48,30 +48,30 @@ def test_any_json_gives_limits_or_a_value_error(document):
     for value in (limits.max_audio_seconds or 1.0, limits.window_seconds):
         assert type(value) is float
         assert 0 < value < float("inf")
-    assert document["rate_limits"] is limits.raw
 
 
 @given(near_limits.filter(lambda value: isinstance(value, dict)))
 def test_every_number_is_either_taken_or_named(rate_limits):
     def leaves(value, path=()):
-        if isinstance(value, dict):
-            for name, item in value.items():
-                yield from leaves(item, (*path, name))
-        elif value is not None:
+        if isinstance(value, (dict, list)):
+            for name, item in value.items() if isinstance(value, dict) else enumerate(value):
+                yield from leaves(item, (*path, str(name)))
+        elif type(value) in {int, float} and "window" not in path[-1:]:
             yield ".".join(path), value
 
     limits = read_limits({"rate_limits": rate_limits})
 
     named = set(limits.not_understood)
-    for place, value in leaves(rate_limits):
-        if place not in named:
-            assert value == limits.plan if isinstance(value, str) else value >= 1
+    assert rate_limits is limits.raw
+    assert all(place in named or value >= 1 for place, value in leaves(rate_limits))
 
 
 @pytest.mark.parametrize(
-    "document", [None, 5, "x", [], {}, {"rate_limits": None}, {"rate_limits": []}, {"limits": {"per_minute": 60}}]
-)
-def test_without_an_object_of_limits_there_is_nothing_to_read(document):
+    "document",
+    [None, 5, "x", [], {}, {"rate_limits": None}, {"rate_limits": "see our site"}, {"rate_limits": 5}, {"title": "API"},
+     {"paths": {"/x": {"get": {"responses": {"200": "ok"}}}}}],
+)  # fmt: skip
+def test_without_anything_to_walk_there_is_nothing_to_read(document):
     with pytest.raises(ValueError, match="there is no object `rate_limits`"):
         read_limits(document)
 
@@ -128,6 +128,17 @@ def test_a_flat_document_in_other_units_is_read():
         ({"per_minute": 60.9}, {"requests_per_window": 60}),
         ({"per_minute": 60, "burst": 60}, {"requests_per_window": 60}),
         ({"uploads_per_day": 3}, {}),
+        ({"per_minute": 1, "per_day": 1}, {"requests_per_window": 1, "requests_per_day": 1}),
+        ({"per_minute": "60"}, {"requests_per_window": 60}),
+        ({"per_minute": " 5 000 "}, {"requests_per_window": 5000}),
+        ({"per_minute": [60]}, {"requests_per_window": 60}),
+        ({"burst": "60/minute", "requests": "5,000 per day"}, {"requests_per_window": 60, "requests_per_day": 5000}),
+        ({"max_upload": "2 GB", "audio": "4 hours"}, {"max_upload_bytes": 2_000_000_000, "max_audio_seconds": 14400.0}),
+        ({"burst": {"window": 60, "limit": 100}}, {"requests_per_window": 100}),
+        ({"burst": {"window": "1m", "limit": 100}}, {"requests_per_window": 100}),
+        ({"requests": {"limit": 60, "period": "minute"}}, {"requests_per_window": 60}),
+        ({"a": {"max": 60, "window_seconds": 60}, "b": {"max": 5000, "window_seconds": 86400}},
+         {"requests_per_window": 60, "requests_per_day": 5000}),
         ({}, {}),
     ],
 )  # fmt: skip
@@ -139,8 +150,10 @@ def test_other_plausible_shapes_are_read(rate_limits, expected):
     "rate_limits",
     [
         {"audio_minutes_per_month": 300}, {"minutes_per_month": 300}, {"uploads_per_month": 30}, {"tasks_per_day": 5},
-        {"per_hour": 60}, {"per_minute": "60"}, {"per_minute": -1}, {"per_minute": 0}, {"per_minute": 0.5},
-        {"per_minute": True}, {"per_minute": [60]}, {"per_minute": float("nan")}, {"per_minute": float("inf")},
+        {"per_hour": 60}, {"per_minute": "many"}, {"per_minute": -1}, {"per_minute": 0}, {"per_minute": 0.5},
+        {"per_minute": "10 to 60"}, {"per_minute": "0"}, {"burst": {"limit": 60, "period": "hour"}},
+        {"per_second": 60}, {"window": float("nan")},
+        {"per_minute": True}, {"per_minute": float("nan")}, {"per_minute": float("inf")},
         {"per_minute": 10**30}, {"max_duration": 60}, {"plan": {"name": ["pro"]}}, {"plan": 5},
         {"one": {"two": {"three": {"four": {"five": {"six": {"seven": {"eight": {"per_minute": 1}}}}}}}}},
     ],
@@ -158,7 +171,51 @@ def test_null_is_nothing_to_read_and_never_the_word_none(rate_limits):
 
 
 def test_the_length_of_a_burst_is_not_the_number_of_its_requests():
-    assert {"requests_per_window": 100, "not_understood": ("burst.window",)} == read(burst={"window": 60, "limit": 100})
+    assert {"requests_per_window": 100, "not_understood": ("burst.window",)} == read(burst={"window": 17, "limit": 100})
+    assert {"requests_per_window": 100, "window_seconds": 17.0} == read(burst={"window_seconds": 17, "limit": 100})
+
+
+LIST = [
+    {"name": "burst", "period": "minute", "limit": 60},
+    {"name": "uploads", "period": "minute", "limit": "10"},
+    {"name": "api", "period": "day", "limit": 5000},
+    {"name": "api", "period": "month", "limit": "100000"},
+    {"name": "concurrent_tasks", "limit": 3},
+    {"name": "audio_duration", "unit": "seconds", "max": 14400},
+    {"type": "upload_size", "unit": "MB", "value": 2048},
+]
+READ_LIST = {
+    "requests_per_window": 60, "uploads_per_window": 10, "requests_per_day": 5000, "requests_per_month": 100_000,
+    "max_concurrent_tasks": 3, "max_audio_seconds": 14400.0, "max_upload_bytes": 2_048_000_000,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"rate_limits": LIST},
+        {"rateLimits": LIST},
+        {"limits": LIST},
+        {"data": {"rate_limits": LIST}},
+        {"title": "API", "version": 1, "pages": [{"text": "Hello"}, {"rate_limits": LIST}]},
+        {"rate_limits": {"all": LIST}},
+        {"limits": {"pages": 3}, "rate_limits": LIST},
+        LIST,
+    ],
+)
+def test_a_list_of_limits_is_walked_wherever_it_stands(document):
+    limits = read_limits(document)
+
+    assert READ_LIST == {name: getattr(limits, name) for name in READ_LIST}
+    assert () == limits.not_understood
+
+
+def test_limits_at_the_top_of_the_document_are_read_and_the_rest_of_it_is_not_named():
+    document = {"title": "API", "requests_per_minute": 60, "max_concurrent_tasks": "3", "pages": 12}
+
+    limits = read_limits(document)
+
+    assert (60, 3, ()) == (limits.requests_per_window, limits.max_concurrent_tasks, limits.not_understood)
 
 
 def test_where_each_plan_has_its_own_the_accounts_plan_tells_which():
