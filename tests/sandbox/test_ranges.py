@@ -72,7 +72,7 @@ def test_a_range_is_a_206_with_exactly_its_bytes(source, asked, start, end):
         "bytes=" + "9" * 5000 + "-",
     ],
 )
-def test_what_cannot_be_satisfied_is_a_416_that_tells_the_size(source, asked):
+def test_what_cannot_be_satisfied_is_a_416_with_the_size(source, asked):
     answer = source(range=asked.encode())
     assert answer.status_code == 416
     assert answer.headers["content-range"] == f"bytes */{SIZE}"
@@ -92,7 +92,7 @@ def test_if_range_guards_against_a_changed_source(source):
         assert source(range="bytes=1-2", if_range=validator).status_code == 200
 
 
-def test_head_tells_without_sending(source):
+def test_head_answers_the_same_headers_without_a_body(source):
     answer = source("HEAD")
     assert (answer.status_code, answer.content, answer.headers["content-length"]) == (200, b"", str(SIZE))
     assert source("HEAD", range="bytes=1-2").headers["content-range"] == f"bytes 1-2/{SIZE}"

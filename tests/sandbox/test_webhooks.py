@@ -93,7 +93,7 @@ def test_it_is_sent_again_until_taken(polyglot_sandbox_factory, connect, receive
     assert len({body for _, body in receiver.received}) == 1
 
 
-def test_nobody_there_is_told_in_the_deliveries(polyglot_sandbox_factory, connect, until):
+def test_an_unreachable_receiver_is_noted_in_the_deliveries(polyglot_sandbox_factory, connect, until):
     sandbox = polyglot_sandbox_factory(webhook_url="http://127.0.0.1:9/hook", webhook_delays=(0.01,))
     connect(sandbox).start()
     attempts = until(lambda: len(found := sandbox.deliveries.attempts()) == 2 and found)
