@@ -15,15 +15,19 @@ def rewrite(document: Any, fault: Fault) -> None:
     """Change a document in place, and each task of a list, as a rewrite fault says."""
     for target in _targets(document):
         if all(_holds(target, path, value) for path, value in fault.conditions):
-            for path, value in fault.assignments:
-                for parent, key in _places(target, path):
-                    parent[key] = value
-            for path in fault.drop:
-                for parent, key in _places(target, path):
-                    if isinstance(parent, dict):
-                        parent.pop(key, None)
-            if fault.utc_offset is not None:
-                _localise(target, timedelta(hours=fault.utc_offset))
+            _change(target, fault)
+
+
+def _change(target: dict[str, Any], fault: Fault) -> None:
+    for path, value in fault.assignments:
+        for parent, key in _places(target, path):
+            parent[key] = value
+    for path in fault.drop:
+        for parent, key in _places(target, path):
+            if isinstance(parent, dict):
+                parent.pop(key, None)
+    if fault.utc_offset is not None:
+        _localise(target, timedelta(hours=fault.utc_offset))
 
 
 def _targets(document: Any) -> Iterator[dict[str, Any]]:
