@@ -139,7 +139,12 @@ def _shared_options(*, hidden: bool) -> list[click.Option]:
             help="API key (sk_...) or session token. Better set POLYGLOT_API_KEY: other users can see command lines.",
         ),
         option("--base-url", metavar="URL", help="Base URL of the API (default: POLYGLOT_BASE_URL, or the service)."),
-        option("--timeout", type=float, metavar="SECONDS", help="Network timeout, without progress (default: 60)."),
+        option(
+            "--timeout",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="SECONDS",
+            help="Network timeout, without progress (default: 60).",
+        ),
         option(
             "--max-retries",
             type=click.IntRange(min=0),

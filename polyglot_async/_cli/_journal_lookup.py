@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -11,16 +10,16 @@ import anyio
 
 from .._batch.item import identify
 from .._errors import JournalError, MediaError
-from .._state.items import ItemRecord
 from .._state.journal import locked_journal, read_journal
 from .._uploads.sources import bare_url
 from ._error_report import InputError
 from ._output_files import check_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
+    from .._state.items import ItemRecord
     from ._sources import Source
 
 # A run does not upload these again.
@@ -39,7 +38,12 @@ def check_journal(path: Path) -> None:
 
 
 def find_started(
-    journal: Path | None, sources: Iterable[Source], options: Mapping[str, str | None], *, retry_failed: bool
+    journal: Path | None,
+    sources: Iterable[Source],
+    options: Mapping[str, str | None],
+    unix_time: Callable[[], float],
+    *,
+    retry_failed: bool,
 ) -> set[Source]:
     """Return the sources that a run will not upload, so that some of their result files may exist already.
 
@@ -49,44 +53,49 @@ def find_started(
     if journal is None or not journal.exists():
         return set()
     states = _STARTED if retry_failed else _STARTED | {"failed"}
-    return {source for source, entry in _by_content(journal, sources, options).items() if entry.state in states}
+    records = _by_content(journal, sources, options, unix_time)
+    return {source for source, record in records.items() if record.state in states}
 
 
-def find_entries(
-    journal: Path | None, sources: Iterable[Source], options: Mapping[str, str | None]
+def find_records(
+    journal: Path | None,
+    sources: Iterable[Source],
+    options: Mapping[str, str | None],
+    unix_time: Callable[[], float],
 ) -> dict[Source, ItemRecord]:
     """Return what the journal knows of sources that a run skipped; nothing for those of which it is unclear."""
     if journal is None:
         return {}
     found: dict[Source, ItemRecord] = {}
-    ambiguous: list[Source] = []
+    unclear: list[Source] = []
     with suppress(JournalError, OSError):  # the work is done; this only adds to the summary
         by_place: dict[str, list[ItemRecord]] = defaultdict(list)
-        for entry in read_journal(journal)[0]:
-            by_place[entry.path or bare_url(entry.name)].append(entry)
+        for record in read_journal(journal)[0]:
+            by_place[record.path or bare_url(record.name)].append(record)
         for source in sources:
-            entries = by_place[str(source.path.absolute()) if source.path is not None else source.label]
+            records = by_place[str(source.path.absolute()) if source.path is not None else source.label]
             # One path may have held several contents, or been transcribed with several options.
-            if len(entries) == 1:
-                found[source] = entries[0]
+            if len(records) == 1:
+                found[source] = records[0]
             else:
-                ambiguous.append(source)
-        if ambiguous:
-            found |= _by_content(journal, ambiguous, options)
+                unclear.append(source)
+        if unclear:
+            found |= _by_content(journal, unclear, options, unix_time)
     return found
 
 
-def _by_content(path: Path, sources: Iterable[Source], options: Mapping[str, str | None]) -> Mapping[Source, ItemRecord]:
-    """Return the entries of sources by their content and options, as a batch does; unreadable ones are left out."""
+def _by_content(
+    path: Path, sources: Iterable[Source], options: Mapping[str, str | None], unix_time: Callable[[], float]
+) -> Mapping[Source, ItemRecord]:
+    """Return the records of sources by their content and options, as a batch does; unreadable ones are left out."""
 
     async def look_up() -> dict[Source, ItemRecord]:
         found: dict[Source, ItemRecord] = {}
         with locked_journal(path) as journal:
             for source in sources:
                 with suppress(MediaError):
-                    found[source] = (
-                        await identify(source.path or source.given, options, journal, time.time)
-                    ).item.record
+                    looked_up = await identify(source.path or source.given, options, journal, unix_time)
+                    found[source] = looked_up.item.record
         return found
 
     return anyio.run(look_up)

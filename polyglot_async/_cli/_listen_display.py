@@ -130,7 +130,7 @@ class RequestDisplay:
         answered = f"answered {request.status}" if request.status is not None else "the sender closed the connection"
         yield f"{request.clock} {verdict}: {request.detail}; {answered}"
         if body:
-            yield f"  its body says: {_names(body)}"
+            yield f"  body: {_names(body)}"
         for hint in request.hints:
             yield f"{_INDENT}hint: {hint}"
 

@@ -76,6 +76,7 @@ class Settings:
                 timeout=self.timeout,
                 max_retries=self.max_retries,
                 allow_insecure_http=self.allow_insecure_http,
+                runtime=self.runtime,
             )
         except ConfigurationError as error:
             message = error.message

@@ -29,7 +29,7 @@ class RunSummary:
         done: those whose files were written.
         failed: those without a result, and why.
         uncertain: those that may or may not have been submitted, and why nobody can tell.
-        skipped: those that an earlier run had finished, with their journal entry, or None where that is unclear.
+        skipped: those that an earlier run had finished, with their journal records, or None where that is unclear.
         missing: skipped sources whose result file does not exist, and that file.
         requests_today: requests counted against the day's quota.
     """
@@ -52,22 +52,22 @@ class RunSummary:
             self.failed[source] = describe_error(error, secret=secret).message
 
     def add_skipped(
-        self, sources: Sequence[Source], entries: Mapping[Source, ItemRecord], files: Mapping[Source, Sequence[Path]]
+        self, sources: Sequence[Source], records: Mapping[Source, ItemRecord], files: Mapping[Source, Sequence[Path]]
     ) -> None:
-        """Add those that were skipped, with their journal entries and the result files that they should have."""
+        """Add those that were skipped, with their journal records and the result files that they should have."""
         for source in sources:
-            entry = self.skipped[source] = entries.get(source)
+            record = self.skipped[source] = records.get(source)
             absent = [file for file in files[source] if not file.exists()]
-            if absent and (entry is None or entry.state == "done"):
+            if absent and (record is None or record.state == "done"):
                 self.missing[source] = absent[0]
 
     @property
     def failed_before(self) -> dict[Source, str]:
         """Those that were skipped because they failed in an earlier run."""
         return {
-            source: entry.error or "reason unknown"
-            for source, entry in self.skipped.items()
-            if entry is not None and entry.state == "failed"
+            source: record.error or "reason unknown"
+            for source, record in self.skipped.items()
+            if record is not None and record.state == "failed"
         }
 
     @property
@@ -119,8 +119,8 @@ class RunSummary:
 
     def _missing_notes(self) -> Iterator[str]:
         for source, file in list(self.missing.items())[:_MAX_SHOWN]:
-            entry = self.skipped[source]
-            fetch = f" (fetch it: polyglot result {entry.task_id} --out {file})" if entry and entry.task_id else ""
+            record = self.skipped[source]
+            fetch = f" (fetch it: polyglot result {record.task_id} --out {file})" if record and record.task_id else ""
             yield f"skipped {source.label}: done earlier, but {file} does not exist{fetch}"
         if len(self.missing) > _MAX_SHOWN:
             yield f"... and {len(self.missing) - _MAX_SHOWN} more without their files"

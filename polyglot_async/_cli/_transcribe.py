@@ -11,7 +11,7 @@ from anyio import to_thread
 from .._errors import SubmissionUncertainError
 from .._uploads.sources import bare_url
 from ._error_report import IncompleteError, InterruptedCommandError, describe_error
-from ._journal_lookup import find_entries, find_started
+from ._journal_lookup import find_records, find_started
 from ._output import OutputClosedError, print_json, print_note, print_table, stdout_is_terminal
 from ._output_files import safe_name, write_file
 from ._progress import BatchDisplay
@@ -106,7 +106,13 @@ class TranscribeRun:
         started: set[Source] = set()
         if existing:
             options = self.options
-            started = find_started(options.journal, existing, options.request, retry_failed=options.retry_failed)
+            started = find_started(
+                options.journal,
+                existing,
+                options.request,
+                self.settings.runtime.unix_time,
+                retry_failed=options.retry_failed,
+            )
         refuse_existing([file for source, files in existing.items() if source not in started for file in files])
 
     def run(self, settings: Settings, *, local_server: bool) -> None:
@@ -134,7 +140,9 @@ class TranscribeRun:
         summary, options = self._summary, self.options
         skipped = summary.not_ended(self.sources)
         files = {source: [with_suffix(self.base_paths[source], name) for name in options.formats] for source in skipped}
-        summary.add_skipped(skipped, find_entries(options.journal, skipped, options.request) if skipped else {}, files)
+        if skipped:
+            unix_time = self.settings.runtime.unix_time
+            summary.add_skipped(skipped, find_records(options.journal, skipped, options.request, unix_time), files)
         if self.settings.json:
             self._print_skipped_json()
         else:
@@ -233,10 +241,10 @@ class TranscribeRun:
         if self._stdout_closed:
             return
         with contextlib.suppress(OutputClosedError):
-            for source, entry in self._summary.skipped.items():
+            for source, record in self._summary.skipped.items():
                 reason = self._summary.failed_before.get(source)
                 error = {"type": "FailedBefore", "message": reason, "hint": "use --retry-failed"} if reason else None
-                task_id = entry.task_id if entry else None
+                task_id = record.task_id if record else None
                 print_json({"source": source.label, "state": "skipped", "task_id": task_id, "error": error})
 
     def _state_of_run(self, *, local_server: bool) -> str:

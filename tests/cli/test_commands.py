@@ -9,12 +9,6 @@ import pytest
 from polyglot_async.sandbox import Fault
 
 
-@pytest.fixture
-def faults(sandbox):
-    yield sandbox.faults
-    sandbox.faults.clear()
-
-
 def test_list_in_a_pipe_is_a_line_a_task(polyglot, completed):
     first, *_ = polyglot("list").out.splitlines()
     assert first.split("\t") == [completed, "completed", "2.4 s", "en", "talk.wav"]
@@ -93,7 +87,7 @@ def test_source_comes_back_under_its_own_name(polyglot, completed, environment):
     assert (ended.code, ended.out) == (0, "talk.wav\n")
     assert (environment / "talk.wav").read_bytes() == (environment / "made/talk.wav").read_bytes()
     again = polyglot("source", completed)
-    assert (again.code, "exists already" in again.err) == (2, True)
+    assert (again.code, "already exists" in again.err) == (2, True)
     assert polyglot("source", completed, "--out", "-").code == 2
 
 

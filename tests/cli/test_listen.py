@@ -10,10 +10,10 @@ import socket
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
+import attrs
 import httpx
 import pytest
 
@@ -34,7 +34,7 @@ BODY = json.dumps(
 ).encode()
 
 
-@dataclass
+@attrs.define
 class Listener:
     """A `polyglot listen` that runs: where, and what it prints."""
 
@@ -73,17 +73,18 @@ def listen(process, no_environment):
     return start
 
 
-@dataclass
+@attrs.define
 class Target:
     """Another server, that events are forwarded to."""
 
     url: str = ""
     status: int = 200
-    requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    requests: list[tuple[dict[str, str], bytes]] = attrs.field(factory=list)
 
 
 @pytest.fixture
 def target():
+    """A server that events are forwarded to."""
     target = Target()
 
     class Handler(BaseHTTPRequestHandler):
@@ -114,7 +115,7 @@ def test_a_delivery_of_the_sandbox_is_verified_shown_and_forwarded(listen, targe
             task_id = client.transcriptions.upload(media("a.wav")).task_id
         document = listener.document()
         assert document["event"]["task_id"] == task_id
-        assert (document["verified"], document["forwarded"], document["answered"]) == (True, 200, 200)
+        assert (document["verified"], document["forward_status"], document["status"]) == (True, 200, 200)
         deadline = time.monotonic() + 5
         while not sandbox.deliveries.attempts(task_id) and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -124,7 +125,7 @@ def test_a_delivery_of_the_sandbox_is_verified_shown_and_forwarded(listen, targe
 
 
 @pytest.mark.parametrize("status", [500, 404, 302])
-def test_what_the_other_server_does_not_take_is_answered_with_500_and_comes_again(listen, target, status):
+def test_what_cannot_be_forwarded_is_answered_with_500_and_sent_again(listen, target, status):
     target.status = status
     listener = listen("--forward", target.url)
     assert listener.sign_and_send().status_code == 500
@@ -135,7 +136,7 @@ def test_what_the_other_server_does_not_take_is_answered_with_500_and_comes_agai
     rows = [listener.row() for _ in range(3)]
     assert [row[5] for row in rows] == ["500", "200", "200"]
     assert rows[0][6] == f"{target.url}: answered {status}"
-    assert listener.end() == (130, "interrupted: 3 deliveries\n")
+    assert listener.end() == (130, "interrupted: 3 requests received\n")
 
 
 def test_another_server_that_is_not_there_is_500(listen):
@@ -144,7 +145,7 @@ def test_another_server_that_is_not_there_is_500(listen):
     listener = listen("--json", "--forward", f"http://127.0.0.1:{port}/")
     assert listener.sign_and_send().status_code == 500
     document = listener.document()
-    assert (document["forwarded"], "ConnectError" in document["error"]) == (None, True)
+    assert (document["forward_status"], "ConnectError" in document["error"]) == (None, True)
 
 
 def test_a_command_gets_the_event_and_its_output_goes_to_stderr(listen, no_environment):
@@ -154,7 +155,7 @@ def test_a_command_gets_the_event_and_its_output_goes_to_stderr(listen, no_envir
     listener = listen("--json", "--exec", f"'{sys.executable}' 'on event.py'")
     assert listener.sign_and_send().status_code == 200
     document = listener.document()
-    assert (document["exec_code"], document["error"]) == (0, None)
+    assert (document["exit_code"], document["error"]) == (0, None)
     assert (no_environment / "9b9c1b9a-0000-0000-0000-000000000000").read_bytes() == BODY + b"\n"
     assert listener.end()[1].startswith("out completed transcription.completed\n")
 
@@ -162,7 +163,7 @@ def test_a_command_gets_the_event_and_its_output_goes_to_stderr(listen, no_envir
 def test_a_command_that_fails_has_the_event_sent_again(listen):
     listener = listen("--exec", "false")
     assert listener.sign_and_send().status_code == 500
-    assert listener.row()[5:] == ["500", "false: ended with 1"]
+    assert listener.row()[5:] == ["500", "false: exit code 1"]
     assert listener.sign_and_send().status_code == 500
 
 
@@ -173,7 +174,7 @@ def test_no_shell_runs_the_command(listen, no_environment):
     assert not (no_environment / "made").exists()
 
 
-def test_what_is_not_verified_is_shown_as_such_and_reaches_nobody(listen, target, no_environment):
+def test_unverified_requests_are_shown_and_not_forwarded(listen, target, no_environment):
     listener = listen("--json", "--forward", target.url, "--exec", "touch reached")
     signed = webhooks.sign(BODY, SECRET)
     answers = [
@@ -191,20 +192,20 @@ def test_what_is_not_verified_is_shown_as_such_and_reaches_nobody(listen, target
     documents = [listener.document() for _ in answers]
     assert not any(document["verified"] for document in documents)
     assert {document["event"] for document in documents} == {None}
-    assert documents[0]["claims"]["task_id"] == "9b9c1b9a-0000-0000-0000-000000000000"
+    assert documents[0]["unverified_body"]["task_id"] == "9b9c1b9a-0000-0000-0000-000000000000"
     assert documents[0]["error"] == "X-Polyglot-Signature is missing"
     assert documents[2]["hints"] == [
         "it fits the same JSON written differently: was it decoded and encoded again?",
     ]
     assert target.requests == []
     assert not (no_environment / "reached").exists()
-    assert listener.sign_and_send().status_code == 200  # it is none the worse for it
+    assert listener.sign_and_send().status_code == 200
     assert listener.document()["verified"] is True
     _, err = listener.end()
     assert SECRET not in err + json.dumps(documents)
 
 
-def test_what_is_no_http_or_breaks_off_leaves_it_running(listen):
+def test_broken_requests_leave_it_running(listen):
     listener = listen("--json")
     port = int(listener.url.rpartition(":")[2])
     head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -214,13 +215,13 @@ def test_what_is_no_http_or_breaks_off_leaves_it_running(listen):
             connection.shutdown(socket.SHUT_WR)
             while connection.recv(4096):
                 pass
-    assert (listener.document()["answered"], listener.sign_and_send().status_code) == (None, 200)
+    assert (listener.document()["status"], listener.sign_and_send().status_code) == (None, 200)
     assert listener.end()[1].count("\n") == 1
 
 
-def test_without_verifying_it_says_so_loudly(listen):
+def test_skipping_verification_is_warned_about(listen):
     listener = listen("--insecure-skip-verify", secret="")
-    assert listener.process.stderr.readline().startswith("WARNING: nothing is verified")
+    assert listener.process.stderr.readline().startswith("WARNING: events are not verified")
     assert listener.send().status_code == 200
     assert listener.row()[1:6] == [
         "unverified",
@@ -236,19 +237,25 @@ def test_without_verifying_it_says_so_loudly(listen):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "there is no secret: give --secret, or set POLYGLOT_WEBHOOK_SECRET"),
+        ([], "no webhook secret: set POLYGLOT_WEBHOOK_SECRET, or use --secret"),
         (["--secret", ""], "a secret is empty"),
-        (["--insecure-skip-verify", "--forward", "http://127.0.0.1:1"], "what is not verified is not handed on"),
-        (["--insecure-skip-verify", "--secret", "x", "--exec", "true"], "what is not verified is not handed on"),
-        (["--secret", "x", "--forward", "localhost:8000"], "is not an http or https URL"),
-        (["--secret", "x", "--exec", "no-such-program-here"], "there is no such program"),
+        (
+            ["--insecure-skip-verify", "--forward", "http://127.0.0.1:1"],
+            "--insecure-skip-verify cannot be combined with --forward or --exec",
+        ),
+        (
+            ["--insecure-skip-verify", "--secret", "x", "--exec", "true"],
+            "--insecure-skip-verify cannot be combined with --forward or --exec",
+        ),
+        (["--secret", "x", "--forward", "localhost:8000"], "not an http or https URL"),
+        (["--secret", "x", "--exec", "no-such-program-here"], "no such program"),
         (["--secret", "x", "--exec", "'open"], "no closing quotation"),
-        (["--secret", "x", "--exec", " "], "--exec names no command"),
+        (["--secret", "x", "--exec", " "], "--exec is empty: name a program"),
         (["--secret", "x", "--port", "99999"], "--port"),
         (["--secret", "x", "--host", ""], "--host is empty"),
     ],
 )
-def test_what_will_not_do_is_refused_at_once(polyglot, monkeypatch, arguments, says):
+def test_invalid_options_are_refused_at_once(polyglot, monkeypatch, arguments, says):
     monkeypatch.delenv("POLYGLOT_WEBHOOK_SECRET", raising=False)
     ended = polyglot("listen", *arguments)
     assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
@@ -267,9 +274,12 @@ def test_a_port_that_is_taken_and_a_host_that_is_none_are_one_line(polyglot):
 
 @pytest.mark.usefixtures("no_environment")
 def test_without_a_server_it_says_what_to_install(monkeypatch, polyglot):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
     ended = polyglot("listen", "--secret", "x")
-    assert (ended.code, ended.err) == (1, 'error: to listen needs an extra: pip install "polyglot_async[sandbox]"\n')
+    assert (ended.code, ended.err) == (
+        1,
+        'error: polyglot listen needs an extra: pip install "polyglot_async[sandbox]"\n',
+    )
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -300,13 +310,13 @@ def test_a_terminal_shows_an_event_in_80_columns(process, no_environment):
     listener.sign_and_send()
     listener.send(BODY.replace(b"he was", b"\\u001b[2J"))
     shown = b""
-    while b"  claims" not in shown:
+    while b"  body: " not in shown:
         shown += os.read(leader, 65536)
     os.close(leader)
     lines = shown.decode().splitlines()
     assert lines[0][9:] == "transcription.completed 9b9c1b9a-0000-0000-0000-000000000000 completed"
     assert lines[1] == "         he was not"
-    assert lines[2][9:] == "9b9c1b9a $ false: ended with 1"
+    assert lines[2][9:] == "9b9c1b9a $ false: exit code 1"
     assert lines[3][9:] == "9b9c1b9a the handler failed: answered 500; it will be sent again"
     assert lines[4][9:] == "NOT VERIFIED: X-Polyglot-Signature is missing; answered 401"
     assert "\x1b" not in shown.decode()

@@ -21,7 +21,7 @@ WORDS = "unless to be rather cold hearted and rather selfish is to be ill dispos
 
 @pytest.fixture
 def started(process, media, sandbox):
-    """Start a transcription that takes a minute; give the process and the task's id once the server has it."""
+    """Start a transcription that takes a minute; return the process and the task's id once the server has it."""
 
     def start(*options: str, **how: object) -> tuple[subprocess.Popen[str], str]:
         name = f"slow-{next(NUMBERS)}.wav"
@@ -39,14 +39,14 @@ def started(process, media, sandbox):
     return start
 
 
-def test_the_demo_hears_most_of_a_real_recording(process, no_environment):
+def test_the_demo_recognises_most_of_a_real_recording(process, no_environment):
     running = process("demo")
     out, err = running.communicate(timeout=60)
     assert (running.returncode, err) == (0, "")
     heard = next(line for line in out.splitlines() if " - " in line).split("  ")[-1].split()
     blocks = SequenceMatcher(a=WORDS.split(), b=heard, autojunk=False).get_matching_blocks()
     assert sum(block.size for block in blocks) >= 9
-    assert f'The reader says: "{WORDS}".' in out
+    assert f'The speaker says: "{WORDS}".' in out
     assert "Subtitles: austen-0890.srt" in out
     assert "US English only" in out
     assert "polyglot transcribe" in out.splitlines()[-1]
@@ -76,18 +76,18 @@ def ignore_ctrl_c() -> None:
         (signal.SIGTERM, ignore_ctrl_c, (143, "terminated")),
     ],
 )
-def test_a_signal_ends_it_with_one_line_that_names_what_goes_on(started, number, before, ends):
+def test_a_signal_ends_it_with_one_line_that_names_the_tasks_left(started, number, before, ends):
     running, _ = started(preexec_fn=before)
     running.send_signal(number)
     out, err = running.communicate(timeout=10)
     code, word = ends
     assert (running.returncode, out) == (code, "")
     name = f"slow-{next(NUMBERS) - 1}.wav"
-    assert err == f"{word}: 0 of 1 done; at the service, or may be: {name} (find it with: polyglot list)\n"
+    assert err == f"{word}: 0 of 1 done; submitted, or possibly: {name} (check: polyglot list)\n"
 
 
 @pytest.mark.usefixtures("environment")
-def test_ctrl_c_with_json_is_told_as_json(started):
+def test_ctrl_c_with_json_is_json(started):
     running, _ = started("--json")
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=10)
@@ -137,7 +137,7 @@ def test_a_full_disk_under_stdout_is_an_error(process, completed):
     assert (running.returncode, err) == (1, "error: No space left on device\n")
 
 
-def test_a_stdout_that_was_closed_is_no_reason_to_fail(process, completed):
+def test_a_closed_stdout_does_not_fail(process, completed):
     running = process("get", completed, stdout=None, stderr=subprocess.DEVNULL, preexec_fn=lambda: os.close(1))
     assert running.wait(10) == 0
 
@@ -172,7 +172,7 @@ def test_bars_are_shown_on_a_terminal_and_gone_at_the_end(on_a_terminal, environ
     assert "a.wav -> a.srt, a.txt" in shown
     assert "failed bad.wav" in shown
     assert shown.rstrip().endswith(" requests today")
-    assert "error: 1 of 2 failed: 1 done; 1 failed; " in shown
+    assert "error: 1 of 2 done; 1 failed; " in shown
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
 
 

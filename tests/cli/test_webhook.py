@@ -34,11 +34,11 @@ def given(headers: dict[str, str]) -> list[str]:
     return [word for name, value in headers.items() for word in ("--header", f"{name}: {value}")]
 
 
-def test_a_signature_that_fits_is_verified(verify):
+def test_a_matching_signature_is_verified(verify):
     ended = verify(*given(webhooks.sign(BODY, SECRET)))
-    facts = dict(line.split("\t") for line in ended.out.splitlines())
-    assert (ended.code, ended.err, facts["verdict"], facts["it fits as"]) == (0, "", "verified", "hex")
-    assert facts["event"] == "transcription.completed t1 completed"
+    fields = dict(line.split("\t") for line in ended.out.splitlines())
+    assert (ended.code, ended.err, fields["verdict"], fields["matches as"]) == (0, "", "verified", "hex")
+    assert fields["event"] == "transcription.completed t1 completed"
     signed = webhooks.sign(BODY, SECRET)
     short = ("--signature", signed["X-Polyglot-Signature"], "--timestamp", signed["X-Polyglot-Timestamp"])
     assert verify(*short).code == 0
@@ -51,7 +51,7 @@ def test_a_signature_by_openssl_is_verified(verify, no_environment):
     assert verify("--signature", f"sha256={made}", "--any-age").code == 0
 
 
-def test_a_body_that_an_editor_touched_is_told(verify):
+def test_a_body_that_an_editor_changed_is_explained(verify):
     ended = verify(*given(webhooks.sign(BODY, SECRET)), body=BODY + b"\n")
     assert ended.code == 1
     assert "verdict\tthe signature does not match the body\n" in ended.out
@@ -69,15 +69,15 @@ def test_an_old_delivery_says_that_only_its_age_is_wrong(verify):
 def test_the_secret_is_not_printed_even_if_it_is_given_as_the_signature(verify):
     ended = verify("--signature", f"sha256={SECRET}", "--timestamp", SECRET)
     assert (ended.code, "signature\tsha256=***\n" in ended.out) == (1, True)
-    assert "hint\tthe secret itself was given as the signature\n" in ended.out
+    assert "hint\tthe secret was given as the signature\n" in ended.out
     assert SECRET not in verify("--json", "--signature", SECRET).out
 
 
-def test_several_secrets_tell_which_one_fits(verify):
+def test_of_several_secrets_the_matching_one_is_named(verify):
     ended = verify("--secret", "old", "--secret", SECRET, *given(webhooks.sign(BODY, SECRET)))
     assert ended.code == 0
     assert "computed with secret 2\t" in ended.out
-    assert "it fits as\thex, secret 2\n" in ended.out
+    assert "matches as\thex, secret 2\n" in ended.out
 
 
 def test_as_json(verify):
@@ -117,15 +117,15 @@ def test_garbage_is_not_verified(verify, arguments):
     [
         (["missing.json", "--secret", "x"], "missing.json: cannot be read: No such file"),
         ([".", "--secret", "x"], ".: cannot be read: Is a directory"),
-        (["/dev/zero", "--secret", "x"], "no body of a webhook"),
-        (["/dev/null"], "there is no secret: give --secret, or set POLYGLOT_WEBHOOK_SECRET"),
+        (["/dev/zero", "--secret", "x"], "not the body of a webhook"),
+        (["/dev/null"], "no webhook secret: set POLYGLOT_WEBHOOK_SECRET, or use --secret"),
         (["/dev/null", "--secret", " "], "a secret is empty"),
-        (["/dev/null", "--secret", "x", "--header", "no colon"], "--header takes 'NAME: VALUE'"),
-        (["/dev/null", "--secret", "x", "--header", ": no name"], "--header takes 'NAME: VALUE'"),
+        (["/dev/null", "--secret", "x", "--header", "no colon"], "invalid --header: write 'NAME: VALUE'"),
+        (["/dev/null", "--secret", "x", "--header", ": no name"], "invalid --header: write 'NAME: VALUE'"),
         ([], "Missing argument 'FILE'"),
     ],
 )
-def test_what_will_not_do_ends_with_2_and_one_line(polyglot, monkeypatch, arguments, says):
+def test_invalid_input_is_2_and_one_line(polyglot, monkeypatch, arguments, says):
     monkeypatch.delenv("POLYGLOT_WEBHOOK_SECRET", raising=False)
     ended = polyglot("webhook", "verify", *arguments)
     assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)

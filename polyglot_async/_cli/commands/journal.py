@@ -39,35 +39,35 @@ def command(settings: Settings, *, file: Path, states: tuple[str, ...]) -> None:
     In a pipe, each item is a line, tab-separated: name, state, task id, attempts, error; the counts go to stderr. With
     --json, everything is one JSON document.
     """
-    entries, usage = read_journal(file)
-    numbers = Counter(entry.state for entry in entries)
+    records, usage = read_journal(file)
+    numbers = Counter(record.state for record in records)
     counts = {state.value: numbers[state] for state in State}
     today = usage.at(settings.runtime.utc_now()).day_requests
-    shown = [entry for entry in entries if not states or entry.state.value in states]
+    shown = [record for record in records if not states or record.state.value in states]
     if settings.json:
-        print_json({"counts": counts, "requests_today": today, "items": [_to_json(entry) for entry in shown]})
+        print_json({"counts": counts, "requests_today": today, "items": [_to_json(record) for record in shown]})
         return
     summary = "; ".join(f"{number} {state}" for state, number in counts.items() if number) or "no items"
     summary += f"; {today} requests today"
     if not stdout_is_terminal():
         print_note(summary)
-        print_table((), (_row(entry) for entry in shown))
+        print_table((), (_row(record) for record in shown))
         return
     print_line(summary)
     if shown:
         print_line()
-        print_table(_COLUMNS, ((*_row(entry)[1:4], _name_and_error(entry)) for entry in shown), wrap="name")
+        print_table(_COLUMNS, ((*_row(record)[1:4], _name_and_error(record)) for record in shown), wrap="name")
 
 
-def _row(entry: ItemRecord) -> tuple[str, ...]:
-    return entry.name, entry.state.value, entry.task_id or "", str(entry.attempts), entry.error or ""
+def _row(record: ItemRecord) -> tuple[str, ...]:
+    return record.name, record.state.value, record.task_id or "", str(record.attempts), record.error or ""
 
 
-def _name_and_error(entry: ItemRecord) -> str:
-    if not entry.error:
-        return entry.name
-    return f"{entry.name}: {entry.error.removeprefix(f'task {entry.task_id} ')}"  # the id has its own column
+def _name_and_error(record: ItemRecord) -> str:
+    if not record.error:
+        return record.name
+    return f"{record.name}: {record.error.removeprefix(f'task {record.task_id} ')}"  # the id has its own column
 
 
-def _to_json(entry: ItemRecord) -> dict[str, Any]:
-    return attrs.asdict(entry) | {"name": bare_url(entry.name)}
+def _to_json(record: ItemRecord) -> dict[str, Any]:
+    return attrs.asdict(record) | {"name": bare_url(record.name)}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 polyglot transcribe talk.mp3
-polyglot transcribe talk.mp3 --language en --translate-to ru --format srt,vtt
+polyglot transcribe talk.mp3 --language en --translate-to ru
 polyglot transcribe archive/ --out subtitles/ --journal archive.db
 polyglot transcribe https://example.com/talk.mp3
 """
