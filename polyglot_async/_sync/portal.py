@@ -3,25 +3,32 @@
 Three ends have to be clean. Ctrl-C in a call cancels its coroutine and waits until it has released its connection. A
 portal that nobody closed is closed by the garbage collector or when the interpreter exits, with a warning, as a file
 is. And a forked child, which has the portal's memory but not its thread, gets an error and does not hang.
+
+Ctrl-C may come between any two lines of Python, so nothing here waits with the locks that the standard library writes
+in Python (`Condition`, `Event`, `Future`): interrupted, they stay locked. `SimpleQueue` and `Lock` are written in C.
 """
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 import threading
 import warnings
 import weakref
-from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 import anyio
-from anyio.from_thread import BlockingPortal
 
 from .._errors import ApiConnectionError, ConfigurationError
+
+try:
+    from sniffio import current_async_library_cvar
+except ImportError:  # then nobody reads it
+    current_async_library_cvar = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -58,35 +65,14 @@ class Portal:
 
         An `on_progress` among the arguments is called in this thread.
         """
-        if kwargs.get("on_progress") is not None:
-            return self._call_with_progress(function, args, kwargs)
-        call = _Call(self.running_loop(), partial(function, *args, **kwargs))
+        call: _Call[T] = _Call(self.running_loop(), function, args, kwargs)
+        on_progress: Any = kwargs.get("on_progress")
+        if on_progress is not None:
+            report, inbox = partial(self._report, on_progress), call.inbox
+            kwargs["on_progress"] = lambda done, total: inbox.put(partial(report, done, total))
         try:
             call.start()
-            return call.result()
-        except BaseException:
-            call.cancel()
-            raise
-
-    def _call_with_progress(
-        self, function: Callable[..., Awaitable[T]], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> T:
-        callbacks: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
-        report = partial(self._report, kwargs["on_progress"])
-
-        async def run() -> T:
-            try:
-                return await function(*args, **kwargs)
-            finally:
-                callbacks.put(None)
-
-        kwargs["on_progress"] = lambda done, total: callbacks.put(partial(report, done, total))
-        call = _Call(self.running_loop(), run)
-        try:
-            call.start()
-            while (callback := callbacks.get()) is not None:
-                callback()
-            return call.result()
+            return call.wait()
         except BaseException:
             call.cancel()
             raise
@@ -124,27 +110,47 @@ class Portal:
         """Return the loop, started.
 
         Raises:
-            ConfigurationError: the client is closed, or this process is a fork.
+            ConfigurationError: the client is closed, or this process is a fork, or this is the loop's own thread.
         """
         loop = self._loop  # read before the lock, which a thread of the parent process may have held at the fork
         if loop is not None and not loop.is_of_this_process:
             raise ConfigurationError(f"{self._name} was used before os.fork: make a new one in the child")
+        if loop is not None and loop.is_this_thread:
+            raise ConfigurationError(
+                f"{self._name} was called from its own thread, where a batch's on_progress runs: call it from another"
+            )
         with self._lock:
             if self._closed:
                 raise ConfigurationError(f"{self._name} is closed: make a new one")
-            if self._loop is None or self._loop.has_failed:
+            if self._loop is None or self._loop.start_error is not None:
                 self._loop = _Loop(self._closing)
                 self._finalizer = weakref.finalize(self, _stop_unclosed, self._loop, self._name)
+            self._loop.wait_until_started()
+            if self._loop.start_error is not None:
+                raise self._loop.start_error
             return self._loop
 
 
 class _Loop:
-    """The loop and its thread. It holds no reference to its Portal, so that a portal out of use can be collected."""
+    """The loop and its thread. It holds no reference to its Portal, so that a portal out of use can be collected.
+
+    Attributes:
+        start_error: why it could not be started, for want of file descriptors perhaps.
+        tasks: the task group of the calls.
+        calls: those that have not ended.
+    """
 
     def __init__(self, closing: Callable[[], Awaitable[None]] | None) -> None:
+        self.start_error: BaseException | None = None
+        self.tasks: anyio.abc.TaskGroup
+        self.calls: set[_Call[Any]] = set()
         self._closing = closing
         self._process = os.getpid()
-        self._ready: Future[BlockingPortal] = Future()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: anyio.Event
+        self._ended = False
+        self._starting = threading.Lock()  # released once it runs, or cannot
+        self._starting.acquire()
         # A daemon: the interpreter waits for other threads before it runs what would end this one.
         self._thread = threading.Thread(target=self._run, name="polyglot_async", daemon=True)
         self._thread.start()
@@ -153,15 +159,23 @@ class _Loop:
         try:
             anyio.run(self._main)
         except BaseException as error:
-            if self._ready.done():
+            if self._loop is not None:
                 raise
-            self._ready.set_exception(error)
+            self.start_error = error
+            self._starting.release()
+        finally:
+            self._ended = True
+            for call in list(self.calls):
+                call.end()
 
     async def _main(self) -> None:
+        self._stopping = anyio.Event()
         try:
-            async with BlockingPortal() as portal:
-                self._ready.set_result(portal)
-                await portal.sleep_until_stopped()
+            async with anyio.create_task_group() as self.tasks:
+                self._loop = asyncio.get_running_loop()
+                self._starting.release()
+                await self._stopping.wait()
+                self.tasks.cancel_scope.cancel()
         finally:
             if self._closing is not None:
                 await self._closing()
@@ -172,31 +186,41 @@ class _Loop:
         return self._process == os.getpid()
 
     @property
-    def has_failed(self) -> bool:
-        """Whether it could not be started, for want of file descriptors perhaps."""
-        return self._ready.done() and self._ready.exception() is not None
+    def is_this_thread(self) -> bool:
+        return self._thread is threading.current_thread()
 
     @property
     def can_be_waited_for(self) -> bool:
         """Whether waiting for the loop ends: not in its own thread, where the garbage collector may run too."""
-        return self.is_of_this_process and self._thread.is_alive() and self._thread is not threading.current_thread()
+        return self.is_of_this_process and not self._ended and not self.is_this_thread
 
-    def start(self, function: Callable[[], Awaitable[T]]) -> Future[T]:
-        """Start a task, without waiting for its end."""
+    def wait_until_started(self) -> None:
+        """Wait until it runs, or cannot: see `start_error`."""
+        if self._loop is None:
+            with self._starting:
+                pass
+
+    def post(self, call: _Call[Any], step: Callable[[], object]) -> None:
+        """Run a step of a call in the loop, soon and after what was posted before; the call ends, whatever happens.
+
+        Raises:
+            ApiConnectionError: the loop has ended.
+        """
+        self.calls.add(call)  # before the check: what ends the loop sets `_ended` first, and then ends all calls
         try:
-            return self._ready.result().start_task_soon(function)
+            if self._ended or self._loop is None:
+                raise RuntimeError  # noqa: TRY301 - as a closed loop does
+            self._loop.call_soon_threadsafe(step)
         except RuntimeError as error:
-            if self._thread is threading.current_thread():
-                raise
+            self.calls.discard(call)
             raise ApiConnectionError("the client was closed", maybe_sent=False) from error
 
     def stop(self, timeout: float | None = None) -> None:
         """Cancel what is under way, and wait for the end of the thread."""
-        if self._ready.exception() is not None:
-            return
-        portal = self._ready.result()
-        with suppress(RuntimeError):  # it has ended
-            portal.start_task_soon(portal.stop, True)  # noqa: FBT003 - cancel_remaining, positional by its design
+        self.wait_until_started()
+        if self._loop is not None:
+            with suppress(RuntimeError):  # it has ended
+                self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(timeout)
 
 
@@ -204,52 +228,94 @@ class _Call(Generic[T]):
     """One coroutine in the loop, which can be cancelled from the moment that it may have been started.
 
     Attributes:
-        ended: set when the coroutine is over. A future that is cancelled is done at once, its coroutine not yet.
+        inbox: what the thread that waits has to call meanwhile; None at the end.
+        ended: whether the coroutine is over.
     """
 
-    def __init__(self, loop: _Loop, function: Callable[[], Awaitable[T]]) -> None:
+    def __init__(
+        self,
+        loop: _Loop,
+        function: Callable[..., Awaitable[T]],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        self.inbox: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self.ended = False
         self._loop = loop
         self._function = function
-        self._future: Future[T] | None = None
+        self._args = args
+        self._kwargs = kwargs or {}
+        self._is_received = False
+        self._is_cancelled = False
         self._scope: anyio.CancelScope | None = None
-        self._cancelled = False
-        self.ended = threading.Event()
-
-    async def _run(self) -> T:
-        try:
-            with anyio.CancelScope() as self._scope:
-                if self._cancelled:
-                    self._scope.cancel()
-                return await self._function()
-            raise CancelledError
-        finally:
-            self.ended.set()
+        self._error: BaseException | None = None
+        self._results: list[T] = []
 
     def start(self) -> None:
-        self._future = self._loop.start(self._run)
+        self._loop.post(self, self._receive)
 
-    def cancel(self) -> None:
-        """Cancel it, and wait for its end, unless this thread is the one that it would end in."""
-        self._cancelled = True
-        if self._future is not None:
-            self._future.cancel()
-            if self._loop.can_be_waited_for:
-                self.ended.wait()
-        elif self._scope is not None:  # Ctrl-C came while it was being started
-            with suppress(ApiConnectionError):
-                self._loop.start(partial(_cancel, self._scope))
+    def _receive(self) -> None:
+        self._is_received = True
+        if current_async_library_cvar is not None:  # the context is the caller's, who may run Trio
+            current_async_library_cvar.set("asyncio")
+        try:
+            self._loop.tasks.start_soon(self._run)
+        except RuntimeError:  # the loop is being stopped
+            self.end()
 
-    def result(self) -> T:
+    async def _run(self) -> None:
+        try:
+            with anyio.CancelScope() as self._scope:
+                if self._is_cancelled:
+                    self._scope.cancel()
+                self._results.append(await self._function(*self._args, **self._kwargs))
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:  # noqa: BLE001 - it is raised in the thread that waits
+            self._error = error
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        """Wake the thread that waits. Runs in the loop, or after its end."""
+        if not self.ended:
+            self.ended = True
+            self._loop.calls.discard(self)
+            self.inbox.put(None)
+
+    def wait(self) -> T:
         """Wait for the end, and return or raise what the coroutine did.
 
         Raises:
             ApiConnectionError: the client was closed meanwhile.
         """
-        assert self._future is not None  # noqa: S101 - for the type checkers: it was started
+        while (callback := self.inbox.get()) is not None:
+            callback()
+        error, self._error = self._error, None
         try:
-            return self._future.result()
-        except CancelledError:
-            raise ApiConnectionError("the client was closed during the call") from None
+            if error is not None:
+                raise error
+        finally:
+            del error  # or it would be part of a cycle, by its traceback
+        if not self._results:
+            raise ApiConnectionError("the client was closed during the call")
+        return self._results.pop()
+
+    def cancel(self) -> None:
+        """Cancel it, and wait for its end, unless this thread is the one that it would end in."""
+        if self.ended or not self._loop.is_of_this_process:
+            return
+        with suppress(ApiConnectionError):
+            self._loop.post(self, self._cancel)
+            while self._loop.can_be_waited_for and self.inbox.get() is not None:
+                pass
+
+    def _cancel(self) -> None:
+        self._is_cancelled = True
+        if not self._is_received:  # Ctrl-C came before it was posted
+            self.end()
+        elif self._scope is not None:
+            self._scope.cancel()
 
 
 class PortalContext(Generic[T]):
@@ -259,35 +325,28 @@ class PortalContext(Generic[T]):
         self._loop = portal.running_loop()
         self._call = _Call(self._loop, self._run)
         self._manager = manager
-        self._leaving: anyio.Event | None = None
-        self._entered: Future[T] = Future()
+        self._leaving: anyio.Event
+        self._value: T
         self._body_error: BaseException | None = None
 
     async def _run(self) -> None:
-        try:
-            async with self._manager as value:
-                self._leaving = anyio.Event()
-                self._entered.set_result(value)
-                await self._leaving.wait()
-                if self._body_error is not None:
-                    raise self._body_error
-        finally:
-            self._entered.cancel()  # does nothing once it was entered
-
-    async def _leave(self) -> None:
-        assert self._leaving is not None  # noqa: S101 - for the type checkers: it was entered
-        self._leaving.set()
+        async with self._manager as self._value:
+            self._leaving = anyio.Event()
+            self._call.inbox.put(_entered)
+            await self._leaving.wait()
+            if self._body_error is not None:
+                raise self._body_error
 
     def __enter__(self) -> T:
         try:
             self._call.start()
-            return self._entered.result()
-        except CancelledError:
-            self._call.result()  # raises what kept it from being entered
-            raise
+            if self._call.inbox.get() is None:
+                self._call.inbox.put(None)
+                self._call.wait()  # raises what kept it from being entered
         except BaseException:
             self._call.cancel()
             raise
+        return self._value
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
@@ -296,19 +355,24 @@ class PortalContext(Generic[T]):
             self._call.cancel()  # Ctrl-C raised in the loop would end it, and no coroutine can raise StopIteration
             return
         self._body_error = exc
-        if not self._call.ended.is_set():
-            with suppress(ApiConnectionError):  # then the loop has ended, and this with it
-                self._loop.start(self._leave)
         try:
-            self._call.result()
+            if not self._call.ended:
+                with suppress(ApiConnectionError):  # then the loop has ended, and this with it
+                    self._loop.post(self._call, self._leaving.set)
+            self._call.wait()
         except BaseException as error:
             if error is not exc:
+                self._call.cancel()  # does nothing if it has ended: Ctrl-C came while it was being left
                 raise
+
+
+def _entered() -> None:
+    """Stands in a context's inbox for: it has been entered."""
 
 
 def _stop_unclosed(loop: _Loop, name: str) -> None:
     """Stop the loop of a portal that nobody can close any more. Runs at exit, or in any thread at any line of it."""
-    if not loop.is_of_this_process or loop.has_failed:
+    if not loop.is_of_this_process or loop.start_error is not None:
         return
     if threading.main_thread().is_alive():
         # Not here: this thread may hold a lock that the loop needs for its end, or be the loop's own.
@@ -319,10 +383,6 @@ def _stop_unclosed(loop: _Loop, name: str) -> None:
 
 
 _END: Any = object()
-
-
-async def _cancel(scope: anyio.CancelScope) -> None:
-    scope.cancel()
 
 
 async def _await(awaitable: Awaitable[T]) -> T:

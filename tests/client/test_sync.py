@@ -1,18 +1,23 @@
 """The sync client over real sockets: the same answers, clean ends, Ctrl-C at any moment, any number of threads."""
 
 import asyncio
-import inspect
 import random
 import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 
-import anyio
 import pytest
 
-from polyglot_async import ApiConnectionError, NotFoundError, Polyglot, TaskStatus
+from polyglot_async import (
+    ApiConnectionError,
+    BatchProgress,
+    ConfigurationError,
+    NotFoundError,
+    Polyglot,
+    TaskStatus,
+    webhooks,
+)
 from polyglot_async.sandbox import ScriptedEngine
 
 DATA = random.Random(14).randbytes(2_000_003)
@@ -52,7 +57,7 @@ def test_the_source_to_disk_as_a_stream_and_as_a_file(client, put, tmp_path):
         assert DATA[-100:] == media.read()
 
 
-def test_progress_is_told_in_the_calling_thread(client):
+def test_progress_is_reported_in_the_calling_thread(client):
     threads = []
     client.transcriptions.upload(DATA, on_progress=lambda done, total: threads.append(threading.current_thread()))
     assert {threading.current_thread()} == set(threads)
@@ -117,66 +122,6 @@ def test_closing_ends_its_thread_and_the_calls_under_way(sandbox, start):
     assert not [thread for thread in left if "asyncio" not in thread.name], "the sandbox keeps its own"
 
 
-def test_each_method_has_the_parameters_of_the_async_one():
-    from polyglot_async import AsyncPolyglot
-    from polyglot_async._sync.transcriptions import Transcriptions
-    from polyglot_async._tasks.calls import AsyncTranscriptions
-
-    for theirs, ours in ((AsyncPolyglot, Polyglot), (AsyncTranscriptions, Transcriptions)):
-        for name, method in vars(theirs).items():
-            if not name.startswith("_") and inspect.isfunction(method):
-                expected = list(inspect.signature(method).parameters)
-                assert expected == list(inspect.signature(getattr(ours, name.replace("aclose", "close"))).parameters)
-
-
-@pytest.fixture
-def portal():
-    with Polyglot("sk_key", base_url="http://127.0.0.1:9") as client:
-        yield client._portal
-
-
-@pytest.fixture
-def slow_end():
-    """Something that takes a moment to clean up after itself, and notes when it has."""
-    ended = []
-
-    @asynccontextmanager
-    async def slow_end():
-        try:
-            yield
-        finally:
-            with anyio.CancelScope(shield=True):
-                await anyio.sleep(0.1)
-            ended.append(True)
-
-    slow_end.ended = ended
-    return slow_end
-
-
-def test_what_interrupts_a_call_is_raised_when_the_call_has_cleaned_up(portal, slow_end):
-    async def work(on_progress):
-        async with slow_end():
-            on_progress(0, 0)
-            await anyio.sleep_forever()
-
-    def interrupt(done, total):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        portal.call(work, on_progress=interrupt)
-    assert [True] == slow_end.ended
-
-
-def test_what_interrupts_a_context_is_raised_when_the_context_has_cleaned_up(portal, slow_end):
-    def work():
-        with portal.enter(slow_end()):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        work()
-    assert [True] == slow_end.ended
-
-
 SLOW_UPLOAD = """
 import sys, time
 from polyglot_async import Polyglot
@@ -224,7 +169,7 @@ with Polyglot(key, base_url=url) as client:
 
 
 def interrupted(process):
-    """Send Ctrl-C; give what the process said and the seconds that it took to end."""
+    """Send Ctrl-C; return what the process printed and the seconds that it took to end."""
     sent = time.monotonic()
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=10)
@@ -268,3 +213,98 @@ def test_a_refused_connection_is_our_error_here_too(free_port):
     client = Polyglot("sk_key", base_url=f"http://127.0.0.1:{free_port}", max_retries=0)
     with client, pytest.raises(ApiConnectionError):
         client.limits()
+
+
+# Closed clients, and batches and streams that are used in another way than they are meant to
+
+
+LATE_CALLS = {
+    "limits": lambda client, calls, task: client.limits(),
+    "transcribe": lambda client, calls, task: client.transcribe(b"audio"),
+    "a loop over a batch": lambda client, calls, task: list(client.batch([b"audio"])),
+    "a batch": lambda client, calls, task: client.batch([b"audio"]).__enter__(),
+    "use_webhooks": lambda client, calls, task: client.use_webhooks(webhooks.WebhookReceiver("secret")),
+    "a view": lambda client, calls, task: client.with_options(timeout=5).limits(),
+    "upload": lambda client, calls, task: calls.upload(b"audio"),
+    "upload with progress": lambda client, calls, task: calls.upload(b"audio", on_progress=print),
+    "from_url": lambda client, calls, task: calls.from_url("https://example.com/a.mp3"),
+    "validate_url": lambda client, calls, task: calls.validate_url("https://example.com/a.mp3"),
+    "get": lambda client, calls, task: calls.get(task),
+    "wait": lambda client, calls, task: calls.wait(task),
+    "result": lambda client, calls, task: calls.result(task),
+    "list": lambda client, calls, task: list(calls.list()),
+    "pages": lambda client, calls, task: list(calls.list().pages()),
+    "download": lambda client, calls, task: calls.download(task, "srt"),
+    "stream_download": lambda client, calls, task: calls.stream_download(task, "srt").__enter__(),
+    "source": lambda client, calls, task: calls.source(task).__enter__(),
+    "open_source": lambda client, calls, task: calls.open_source(task).__enter__(),
+    "download_source": lambda client, calls, task: calls.download_source(task, "/nowhere/film.mp4"),
+    "convert_audio": lambda client, calls, task: calls.convert_audio(b"audio", "/nowhere/a.mp3"),
+    "a raw call": lambda client, calls, task: calls.with_raw_response.get(task),
+}
+
+
+@pytest.mark.parametrize("used", [True, False], ids=["used", "never used"])
+@pytest.mark.parametrize("call", LATE_CALLS)
+def test_a_call_after_close_says_that_the_client_is_closed(sandbox, call, used):
+    client = Polyglot(sandbox.api_key, base_url=sandbox.url)
+    calls = client.transcriptions
+    if used:
+        client.limits()
+    client.close()
+    sandbox.ledger.clear()
+    with pytest.raises(ConfigurationError, match="is closed: make a new one"):
+        LATE_CALLS[call](client, calls, "9b9c")
+    assert [] == sandbox.ledger.entries()
+
+
+def test_media_is_not_read_on_after_close(sandbox, put):
+    client = Polyglot(sandbox.api_key, base_url=sandbox.url)
+    with (
+        pytest.raises(ApiConnectionError, match="the client was closed"),
+        client.transcriptions.open_source(put(DATA)) as media,
+    ):
+        client.close()
+        with pytest.raises(ConfigurationError, match="is closed"):
+            media.read(10)
+
+
+def test_a_batch_may_be_iterated_over_without_a_with(client):
+    batch = client.batch([("a.mp3", b"one"), ("b.mp3", b"two")])
+    assert (BatchProgress(), ()) == (batch.progress, batch.in_flight)
+    assert {"a.mp3", "b.mp3"} == {outcome.name for outcome in batch}
+    assert (2, ()) == (batch.progress.done, batch.in_flight)
+
+
+def test_a_batch_that_is_not_started_has_nothing_to_acknowledge(client):
+    with pytest.raises(ConfigurationError, match="not started: iterate over it, or open it in a `with`"):
+        client.batch([b"audio"]).acknowledge()
+
+
+def test_a_batch_runs_once(sandbox, client):
+    batch = client.batch([b"audio"])
+    assert 1 == len(list(batch))
+    with pytest.raises(ConfigurationError, match=r"make another with client\.batch"):
+        batch.__enter__()
+    assert 1 == sandbox.ledger.count("upload")
+
+
+def test_a_repr_says_what_to_do_and_makes_no_request(sandbox, client, put):
+    task = put(DATA)
+    calls = client.transcriptions
+    batch = client.batch([b"audio"])
+    with calls.source(task) as stream, calls.open_source(task) as media, calls.stream_download(task, "srt") as response:
+        requests = len(sandbox.ledger.entries())
+        assert f"<Polyglot {sandbox.url}>" == repr(client)
+        assert "upload()" in repr(calls)
+        assert "status, headers and body" in repr(calls.with_raw_response)
+        assert repr(calls.list()).startswith("<SyncTaskList: iterate over it")
+        assert repr(stream).startswith("<SyncMediaStream: iterate over it")
+        assert "read()" in repr(media)
+        assert "chunks()" in repr(response)
+        assert "<SyncBatch, not started: iterate over it, or open it in a `with`>" == repr(batch)
+        assert requests == len(sandbox.ledger.entries())
+    with batch:
+        assert "<SyncBatch, running: 0 done, 0 failed of " in repr(batch)
+        assert 1 == len(list(batch))
+    assert "<SyncBatch, ended: 1 done, 0 failed of 1 taken>" == repr(batch)

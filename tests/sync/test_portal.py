@@ -1,6 +1,6 @@
-"""The ends of the sync client: closed, forgotten, forked, interrupted, failed, and left in the middle.
+"""The ends of the sync client: closed, unclosed, forked, interrupted, failed, and left in the middle.
 
-What its calls give, and how single calls end, stands in `workflows/test_sync.py`.
+What its calls return, and how single calls end, stands in `client/test_sync.py`.
 """
 
 import asyncio
@@ -16,10 +16,12 @@ import threading
 import time
 import warnings
 import weakref
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import anyio
 import httpx
 import pytest
 
@@ -49,6 +51,13 @@ def client(sandbox):
         yield client
 
 
+@pytest.fixture
+def portal():
+    portal = Portal()
+    yield portal
+    portal.close()
+
+
 def until(condition, seconds=10.0):
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -63,7 +72,7 @@ def loops():
 
 @pytest.fixture
 def start():
-    """Starts a program with all warnings shown, which tell of whatever is left open."""
+    """Starts a program with all warnings shown, which name whatever is left open."""
     started = []
 
     def start(program, sandbox, *arguments):
@@ -90,10 +99,10 @@ def ended(process, seconds=10):
     return process.returncode, out, err
 
 
-# Closing and forgetting
+# Closed, and never closed
 
 
-def test_a_script_that_never_closes_ends_at_once_and_is_told(sandbox, start):
+def test_a_script_that_never_closes_ends_at_once_and_warns(sandbox, start):
     status, out, err = ended(start("import polyglot_async as p; c = p.Polyglot(); print(c.limits().plan)", sandbox))
     assert (0, "unlimited\n") == (status, out)
     [warning] = [line for line in err.splitlines() if "Warning" in line]
@@ -117,7 +126,7 @@ print(flush=True)
     assert 0 == ended(start(program, sandbox))[0]
 
 
-def test_a_forgotten_client_warns_and_its_thread_ends(sandbox):
+def test_a_client_that_nobody_closed_warns_and_its_thread_ends(sandbox):
     before = loops()
     client = Polyglot(sandbox.api_key, base_url=sandbox.url)
     client.limits()
@@ -189,17 +198,15 @@ def test_a_client_of_httpx_is_closed_with_the_loop_that_it_lived_in(sandbox):
     assert http.is_closed
 
 
-def test_a_loop_that_cannot_start_is_an_error_and_not_a_hang(monkeypatch):
+def test_a_loop_that_cannot_start_is_an_error_and_not_a_hang(portal, monkeypatch):
     def refuse(*_):
         raise OSError("too many open files")
 
-    portal = Portal()
     with monkeypatch.context() as patched:
         patched.setattr("polyglot_async._sync.portal.anyio.run", refuse)
         with pytest.raises(OSError, match="too many open files"):
             portal.call(asyncio.sleep, 0)
     assert "slept" == portal.call(asyncio.sleep, 0, "slept")
-    portal.close()
 
 
 def test_it_must_not_be_called_from_its_own_loop(client):
@@ -208,7 +215,7 @@ def test_it_must_not_be_called_from_its_own_loop(client):
     def ask(progress):
         client.limits()
 
-    with pytest.raises(RuntimeError, match="event loop thread"):
+    with pytest.raises(ConfigurationError, match="called from its own thread"):
         list(client.batch([b"audio"], on_progress=ask))
 
 
@@ -373,38 +380,127 @@ def test_ctrl_c_in_the_body_of_a_batch_ends_its_uploads_before_it_is_raised(poly
     interrupt(process)
 
 
-def test_an_interrupt_at_any_moment_of_a_call_leaves_the_client_usable(sandbox, client):
-    """Many moments, some of them between two lines of the portal."""
-    task = client.transcriptions.upload(b"audio")
-    dice = random.Random(11)
+async def running_tasks():
+    return len(asyncio.all_tasks())
+
+
+@contextmanager
+def interrupts():
+    """Raises KeyboardInterrupt in this thread some milliseconds after each `arm(seconds)`; `disarm()` ends that."""
     armed = False
-    interrupted = 0
 
     def handler(*_):
         if armed:
             raise KeyboardInterrupt
 
-    async def running():
-        return len(asyncio.all_tasks())
+    def arm(seconds):
+        nonlocal armed
+        armed = True
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
-    idle = client._portal.call(running)
+    def disarm():
+        nonlocal armed
+        armed = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
     before = signal.signal(signal.SIGALRM, handler)
     try:
-        for _ in range(150):
+        yield arm, disarm
+    finally:
+        disarm()
+        signal.signal(signal.SIGALRM, before)
+
+
+def interrupted_calls(call, most_seconds, times=150):
+    """Call, and interrupt it at random moments, some of them between two lines of the portal; return how often."""
+    dice = random.Random(11)
+    interrupted = 0
+    with interrupts() as (arm, disarm):
+        for _ in range(times):
             try:
-                armed = True
-                signal.setitimer(signal.ITIMER_REAL, 0.00002 + dice.random() * 0.004)
-                client.transcriptions.get(task)
+                arm(0.00002 + dice.random() * most_seconds)
+                call()
             except KeyboardInterrupt:
                 interrupted += 1
             finally:
-                armed = False
-                signal.setitimer(signal.ITIMER_REAL, 0)
-    finally:
-        signal.signal(signal.SIGALRM, before)
-    assert interrupted > 20
+                disarm()
+    return interrupted
+
+
+def test_an_interrupt_at_any_moment_of_a_call_leaves_the_client_usable(sandbox, client):
+    task = client.transcriptions.upload(b"audio")
+    assert interrupted_calls(lambda: client.transcriptions.get(task), 0.004) > 20
     assert task.task_id == client.transcriptions.get(task).task_id
-    until(lambda: idle == client._portal.call(running))
+
+
+@pytest.mark.parametrize("progress", [{}, {"on_progress": lambda done, total: None}], ids=["plain", "with progress"])
+def test_an_interrupt_at_any_moment_of_a_call_leaves_no_task_behind(portal, progress):
+    async def work(on_progress=None):
+        if on_progress is not None:
+            on_progress(0, None)
+        await anyio.sleep(0.001)
+
+    idle = portal.call(running_tasks)
+    assert interrupted_calls(lambda: portal.call(work, **progress), 0.002) > 20
+    until(lambda: idle == portal.call(running_tasks))
+
+
+def test_an_interrupt_at_any_moment_of_a_context_leaves_no_task_behind(portal):
+    @asynccontextmanager
+    async def resource():
+        await anyio.sleep(0.0005)
+        yield
+        await anyio.sleep(0.0005)
+
+    def use():
+        with portal.context(resource()):
+            pass
+
+    idle = portal.call(running_tasks)
+    assert interrupted_calls(use, 0.002) > 20
+    until(lambda: idle == portal.call(running_tasks))
+
+
+@pytest.fixture
+def slow_end():
+    """Something that takes a moment to clean up after itself, and notes when it has."""
+    ended = []
+
+    @asynccontextmanager
+    async def slow_end():
+        try:
+            yield
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.1)
+            ended.append(True)
+
+    slow_end.ended = ended
+    return slow_end
+
+
+def test_what_interrupts_a_call_is_raised_when_the_call_has_cleaned_up(portal, slow_end):
+    async def work(on_progress):
+        async with slow_end():
+            on_progress(0, 0)
+            await anyio.sleep_forever()
+
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        portal.call(work, on_progress=interrupt)
+    assert [True] == slow_end.ended
+
+
+def test_what_interrupts_a_context_is_raised_when_the_context_has_cleaned_up(portal, slow_end):
+    def work():
+        with portal.context(slow_end()):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert [True] == slow_end.ended
 
 
 # Callbacks
@@ -421,7 +517,7 @@ def test_an_async_progress_callback_is_awaited_too(client):
     assert [(0, False), (5, False)] == steps
 
 
-def test_progress_of_a_download_and_of_a_conversion_is_told_in_the_calling_thread(client, tmp_path):
+def test_progress_of_a_download_is_reported_in_the_calling_thread(client, tmp_path):
     task = client.transcriptions.upload(bytes(300_000))
     threads = set()
 
@@ -543,7 +639,7 @@ def test_remote_media_is_a_file_of_the_standard_library(client):
 # The calls that no other test makes through the sync client
 
 
-AUDIO = Path(__file__).parents[1] / "examples" / "audio"
+AUDIO = Path(__file__).parents[2] / "examples" / "audio"
 
 
 @pytest.fixture
@@ -583,7 +679,7 @@ def test_raw_responses(client, recording_url):
     assert calls.download(task, "srt") == raw.download(task, "srt").body
 
 
-def test_word_from_a_receiver_ends_a_wait(polyglot_sandbox_factory):
+def test_a_receivers_event_ends_a_wait(polyglot_sandbox_factory):
     sandbox = polyglot_sandbox_factory(engine=ScriptedEngine(seconds=600))
     receiver = WebhookReceiver("secret")
     subscribers = []
