@@ -24,7 +24,7 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import PlainTextResponse
 
 from polyglot_async import AsyncPolyglot, TaskStatus, WebhookEvent
-from polyglot_async.webhooks import SqliteSeenStore, WebhookReceiver
+from polyglot_async.webhooks import SqliteDedupeStore, WebhookReceiver
 
 FOLDER = Path(os.environ.get("TRANSCRIPTS", "transcripts"))
 
@@ -57,7 +57,7 @@ FOLDER.mkdir(parents=True, exist_ok=True)
 receiver = WebhookReceiver(
     os.environ["POLYGLOT_WEBHOOK_SECRET"],
     on_event=store_transcript,
-    seen=SqliteSeenStore(FOLDER / "seen.db"),
+    dedupe_store=SqliteDedupeStore(FOLDER / "webhooks.db"),
     path="/webhook",
 )
 app.mount("/polyglot", receiver)

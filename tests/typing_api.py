@@ -241,7 +241,7 @@ def receive(client: AsyncPolyglot, sync_client: Polyglot, body: bytes, headers: 
     assert_type(event, WebhookEvent)
     assert_type(event.failure_reason, str | None)
     assert_type(webhooks.sign(body, "secret"), dict[str, str])
-    receiver = webhooks.WebhookReceiver("secret", on_event=handle, seen=webhooks.SqliteSeenStore("seen.db"))
+    receiver = webhooks.WebhookReceiver("secret", on_event=handle, dedupe_store=webhooks.SqliteDedupeStore("seen.db"))
     assert_type(client.use_webhooks(receiver), Callable[[], None])
     assert_type(sync_client.use_webhooks(receiver), Callable[[], None])
 

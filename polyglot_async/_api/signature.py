@@ -1,7 +1,7 @@
 """The signature of a webhook: HMAC-SHA256 over the raw body (contract: "Webhook"; A8, A9).
 
-A signature that a stranger sent is never decoded. Instead the right MAC is written in each accepted encoding, and what
-came is compared with each of these texts in constant time: there is no parser to fool or to crash.
+A signature that came in is never decoded. Instead the right MAC is encoded in each accepted way, and what came is
+compared with each of these texts in constant time: there is no parser to attack.
 
 As documented, the MAC covers the body and nothing else. The timestamp beside it is not proven.
 """
@@ -22,12 +22,12 @@ SIGNATURE_HEADER = "X-Polyglot-Signature"
 TIMESTAMP_HEADER = "X-Polyglot-Timestamp"
 PREFIX = "sha256="
 ENCODINGS = ("hex", "base64", "base64url")
-"""Each with or without PREFIX; hex in either case; both kinds of base64 with or without padding (A8)."""
+"""Each with or without PREFIX; hex in either case; both kinds of base64 with or without padding."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NUMBER = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]{1,20})?", re.ASCII)
 _LONGEST_TIMESTAMP = 64
-# As seconds this is the year 5138, as milliseconds it was 1973: no clock of a service says either.
+# As seconds this is the year 5138, as milliseconds 1973: no service's clock is in either.
 _FIRST_MILLISECONDS = 1e11
 
 
@@ -37,9 +37,9 @@ def compute(body: bytes, secret: bytes) -> bytes:
 
 
 def match(signature: bytes, mac: bytes) -> str | None:
-    """Name the encoding in which `signature` holds `mac`, e.g. "hex" or "sha256=base64"; None if it does not.
+    """Return the encoding in which `signature` holds `mac`, e.g. "hex" or "sha256=base64"; None if it does not.
 
-    The time taken tells nothing of `mac`: every encoding is compared, whichever is the right one.
+    The time taken reveals nothing of `mac`: every encoding is compared, whichever is the right one.
     """
     written = signature.removeprefix(PREFIX.encode())
     standard, urlsafe = b64encode(mac), urlsafe_b64encode(mac)
@@ -74,21 +74,21 @@ class Headers:
                 text = name.decode("latin-1") if isinstance(name, bytes) else name
                 if isinstance(text, str) and text.lower() in self._values:
                     self._values[text.lower()].append(value)
-        except Exception as error:  # noqa: BLE001 - the object is a stranger's: none of its own errors may come out
+        except Exception as error:  # noqa: BLE001 - the object is the caller's framework's: none of its errors may leak
             raise ValueError(f"the headers cannot be read ({type(error).__name__})") from None
 
     def get(self, name: str) -> bytes | None:
-        """Give the value of one of the two, without white space around it; None if it is missing.
+        """Return the value of one of the two, without white space around it; None if it is missing.
 
         Raises:
-            ValueError: it is there twice, or it is neither str nor bytes.
+            ValueError: it occurs twice, or it is neither str nor bytes.
         """
         found = self._values[name.lower()]
         if not found:
             return None
         if len(found) > 1:
-            # Which of them counts differs from proxy to framework: a gap to slip through.
-            raise ValueError(f"{name} is there {len(found)} times")
+            # Which of them counts differs between proxies and frameworks, which can be abused.
+            raise ValueError(f"{name} occurs {len(found)} times")
         value = found[0]
         if isinstance(value, str):
             value = value.encode("utf-8", "replace")
@@ -98,9 +98,9 @@ class Headers:
 
 
 def read_timestamp(value: bytes) -> float:
-    """Read a timestamp as Unix seconds: from Unix seconds, whole or not, or ISO 8601; without an offset it is UTC (A9).
+    """Parse a timestamp to Unix seconds: Unix seconds, whole or not, or ISO 8601; without an offset it is UTC (A9).
 
-    A number too large for seconds is taken as milliseconds. That is safe, as the timestamp proves nothing anyway.
+    A number too large for seconds is read as milliseconds. That is safe, as the timestamp proves nothing anyway.
 
     Raises:
         ValueError: it is neither.
@@ -113,5 +113,5 @@ def read_timestamp(value: bytes) -> float:
 
 
 def to_unix(moment: datetime) -> float:
-    """Unix seconds of a datetime; a naive one is UTC."""
+    """Return the Unix seconds of a datetime; a naive one is UTC."""
     return ((moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)) - _EPOCH).total_seconds()

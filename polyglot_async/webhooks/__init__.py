@@ -1,4 +1,4 @@
-"""Webhooks, received as they should be: verify a delivery, or run the whole receiver.
+"""Webhooks: verify a delivery, or run the whole receiver.
 
 In any framework, sync or async, hand over the body as it came and the headers:
 
@@ -10,9 +10,9 @@ Or mount the receiver, a plain ASGI app, in FastAPI, Starlette or Litestar, or r
 
 What the signature protects: nobody without the secret can invent an event, or change one bit of it. What it does not:
 as documented it covers **the body only**, and the timestamp stands in a header beside it. Whoever has seen a delivery
-can send it again with a fresh timestamp. Checking freshness stops a lazy replay and no other. The remedy is to remember
-what was seen: the receiver does so in its `seen` store, for each task and status. Nor does the signature hide
-anything: use https.
+can send it again with a fresh timestamp. Checking freshness stops a lazy replay and no other. The remedy is to
+deduplicate: the receiver keeps the events that it has handled, by task and status, in its `dedupe_store`. Nor does the
+signature hide anything: use https.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from __future__ import annotations
 from .._api.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER
 from .._errors import WebhookVerificationError
 from .._models import WebhookEvent
-from ._dedupe_store import Claim, MemorySeenStore, SeenStore, SqliteSeenStore
+from ._dedupe_store import DedupeState, DedupeStore, MemoryDedupeStore, SqliteDedupeStore
 from ._explain import Explanation, explain
 from ._receiver import WebhookReceiver
 from ._verify import Headers, sign, verify
@@ -28,12 +28,12 @@ from ._verify import Headers, sign, verify
 __all__ = [
     "SIGNATURE_HEADER",
     "TIMESTAMP_HEADER",
-    "Claim",
+    "DedupeState",
+    "DedupeStore",
     "Explanation",
     "Headers",
-    "MemorySeenStore",
-    "SeenStore",
-    "SqliteSeenStore",
+    "MemoryDedupeStore",
+    "SqliteDedupeStore",
     "WebhookEvent",
     "WebhookReceiver",
     "WebhookVerificationError",

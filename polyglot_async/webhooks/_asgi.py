@@ -1,4 +1,4 @@
-"""The receiver's dealings with an ASGI 3 server: what is checked of a request, how its body is read and answered."""
+"""The ASGI 3 side of a receiver: check a request, read its body, answer it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 @attrs.frozen
 class Answer:
-    """What to answer: a status, a sentence, and headers beside those of every answer."""
+    """An answer: a status, a sentence, and headers beside those of every answer."""
 
     status: int
     detail: str
@@ -28,15 +28,21 @@ class Answer:
 
 
 class RefusedError(Exception):
-    """The request is not taken. Holds what to answer."""
+    """The request is refused.
 
-    def __init__(self, answer: Answer) -> None:
+    Attributes:
+        answer: what to answer.
+        reason: a keyword for the log.
+    """
+
+    def __init__(self, answer: Answer, reason: str = "request") -> None:
         super().__init__(answer.detail)
         self.answer = answer
+        self.reason = reason
 
 
 class ClientGoneError(Exception):
-    """Nobody is there to answer."""
+    """The client closed the connection before its request was complete."""
 
 
 def check_request(scope: Scope, *, path: str | None, max_body_bytes: int) -> None:
@@ -44,7 +50,7 @@ def check_request(scope: Scope, *, path: str | None, max_body_bytes: int) -> Non
     if path is not None and normal_path(_path_within(scope)) != path:
         raise RefusedError(Answer(404, "not found"))
     if scope["method"] != "POST":
-        raise RefusedError(Answer(405, "only POST is answered here", ((b"allow", b"POST"),)))
+        raise RefusedError(Answer(405, "only POST is allowed here", ((b"allow", b"POST"),)))
     types = [value.partition(b";")[0].strip().lower() for value in _values(scope, b"content-type")]
     if types != [b"application/json"]:
         raise RefusedError(Answer(415, "the content type is not application/json"))
@@ -95,8 +101,8 @@ async def respond(scope: Scope, send: Send, answer: Answer) -> None:
         logger.info("the sender of a webhook did not take its answer %d: %s", answer.status, type(error).__name__)
 
 
-async def live(receive: Receive, send: Send) -> None:
-    """Go through the lifespan: there is nothing to start, and the server waits for what runs."""
+async def handle_lifespan(receive: Receive, send: Send) -> None:
+    """Answer the lifespan messages: there is nothing to start, and the server waits for running requests."""
     while True:
         message = await receive()
         await send({"type": f"{message['type']}.complete"})
@@ -105,12 +111,12 @@ async def live(receive: Receive, send: Send) -> None:
 
 
 def normal_path(path: str) -> str:
-    """A path with one slash before it and none behind."""
+    """Return a path with one slash before it and none behind."""
     return "/" + path.strip("/")
 
 
 def _path_within(scope: Scope) -> str:
-    # Within a mount: of late ASGI has `path` include `root_path`, which it did not always.
+    # Within a mount, newer ASGI versions include `root_path` in `path`, older ones do not.
     path, root = str(scope["path"]), str(scope.get("root_path", "")).rstrip("/")
     return path[len(root) :] if root and (path == root or path.startswith(f"{root}/")) else path
 

@@ -1,4 +1,4 @@
-"""Find out why a signature fails: what was computed over which bytes, and what would have fitted."""
+"""Explain why a signature fails: what was computed over which bytes, and what would have matched."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _SHOWN_CHARACTERS = 200
 
 @attrs.frozen(kw_only=True)
 class Explanation:
-    """What `verify` saw. Holds no secret, but `computed` signs this body: keep it from strangers.
+    """What `verify` compared. It holds no secret, but `computed` is a valid signature of this body: keep it private.
 
     Attributes:
         verdict: "verified", or what is wrong, in a sentence.
@@ -45,14 +45,14 @@ class Explanation:
         event: the event, if verified.
         body_bytes: length of the body that the MAC was computed over.
         body_sha256: the body's plain SHA-256 in hex, to compare with the sender's.
-        computed: the MAC in lower-case hex, for each secret in the order given.
+        computed: the MAC in lower-case hex, for each secret in the order in which they were passed.
         signature: what the header holds, at most 200 characters of it, or None.
         encodings_tried: the names of the encodings; hex was tried in any case, base64 with and without padding.
-        encoding: the one that fitted, or None.
-        secret_index: which of the secrets fitted, from 0, or None.
+        encoding: the one that matched, or None.
+        secret_index: which of the secrets matched, from 0, or None.
         timestamp: what the header holds, at most 200 characters of it, or None.
         timestamp_age: seconds since it, negative if it lies in the future; None if it is missing or unreadable.
-        hints: what would have fitted instead, in sentences; often that a tool has touched the body.
+        hints: what would have matched instead, in sentences; often that a tool has changed the body.
     """
 
     verdict: str
@@ -83,9 +83,9 @@ def explain(
     tolerance: float | None = DEFAULT_TOLERANCE,
     now: float | datetime | None = None,
 ) -> Explanation:
-    """Verify like `verify`, and say what was compared with what instead of raising.
+    """Verify like `verify`, and return what was compared with what instead of raising.
 
-    Arguments are those of `verify`. Meant for a person at a terminal: it takes its time and is not constant in it.
+    Arguments are those of `verify`. It is for debugging: it is slow, and its time is not constant.
 
     Raises:
         WebhookVerificationError: there is nothing to compute: no secret, no bytes, or no headers.
@@ -138,11 +138,11 @@ def _shown(value: bytes | None) -> str | None:
 def _hints(body: bytes, held: bytes, stamp: bytes | None, keys: Sequence[bytes]) -> Iterator[str]:
     for what, other in _other_bodies(body, stamp):
         if other != body and any(signature.match(held, signature.compute(other, key)) for key in keys):
-            yield f"it fits {what}"
+            yield f"it matches {what}"
     for key in keys:
         for what, other in _other_keys(key):
             if other != key and signature.match(held, signature.compute(body, other)):
-                yield f"it fits the secret {what}"
+                yield f"it matches the secret {what}"
 
 
 def _other_bodies(body: bytes, stamp: bytes | None) -> Iterator[tuple[str, bytes]]:

@@ -1,7 +1,7 @@
 """The receiver: a plain ASGI 3 app, so that it runs in every ASGI framework, and alone under any ASGI server.
 
-A delivery passes the cheap checks first (path, method, type, length), then its body is read within a deadline, and then
-it is verified. Only after that is its JSON parsed, the subscribers told, and the handler called, once for each event.
+The cheap checks come first (path, method, type, length), then the body is read within a deadline, then it is verified.
+Only after that is its JSON parsed, the subscribers notified, and the handler called, once for each event.
 
 | status | when |
 |---|---|
@@ -10,8 +10,10 @@ it is verified. Only after that is its JSON parsed, the subscribers told, and th
 | 401 | the signature is wrong or missing, or the timestamp is |
 | 404, 405, 415 | another path than `path`; not POST; not application/json |
 | 408, 413 | the body took too long; it is too large |
-| 500 | the handler failed: the event is not marked as seen, so the vendor's next attempt gets through |
-| 503 | the handler is still at it, or the store failed: the vendor's next attempt will find out |
+| 500 | the handler failed: the event is not marked as done, so the service's next attempt gets through |
+| 503 | the handler is still running, or the store failed: the service's next attempt is answered with the outcome |
+
+Every refusal is logged at WARNING with its reason.
 """
 
 from __future__ import annotations
@@ -20,15 +22,24 @@ import inspect
 import json
 import logging
 import threading
-import time
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import anyio
 from anyio import to_thread
 
 from .._errors import ConfigurationError, WebhookVerificationError
-from ._asgi import Answer, ClientGoneError, RefusedError, check_request, live, normal_path, read_body, respond
-from ._dedupe_store import Claim, MemorySeenStore
+from .._runtime import Runtime
+from ._asgi import (
+    Answer,
+    ClientGoneError,
+    RefusedError,
+    check_request,
+    handle_lifespan,
+    normal_path,
+    read_body,
+    respond,
+)
+from ._dedupe_store import DedupeState, MemoryDedupeStore
 from ._verify import DEFAULT_TOLERANCE, check_secrets, verify
 
 if TYPE_CHECKING:
@@ -36,7 +47,7 @@ if TYPE_CHECKING:
 
     from .._models import WebhookEvent
     from ._asgi import Receive, Scope, Send
-    from ._dedupe_store import SeenStore
+    from ._dedupe_store import DedupeStore
 
 logger = logging.getLogger("polyglot_async")
 
@@ -48,42 +59,43 @@ _HANDLED = Answer(200, "handled")
 _KNOWN = Answer(200, "handled before")
 _FAILED = Answer(500, "the handler failed")
 _BUSY = Answer(503, "the event is being handled", ((b"retry-after", b"1"),))
-_NO_STORE = Answer(503, "the store of seen events failed", ((b"retry-after", b"5"),))
+_STORE_FAILED = Answer(503, "the dedupe store failed", ((b"retry-after", b"5"),))
 
 
 class WebhookReceiver:
-    """Receives webhooks, proves them and hands each event on once. An ASGI app.
+    """Receives webhooks, verifies them and dispatches each event once. An ASGI app.
 
     >>> uvicorn.run(WebhookReceiver(secret, on_event=print), port=9000)                # alone
     >>> app.mount("/polyglot", WebhookReceiver(secret, on_event=store, path="/hook"))  # in FastAPI, Starlette
 
-    Give a mounted one a `path`, and the vendor the URL `.../polyglot/hook`: to `.../polyglot`, the bare mount,
-    Starlette answers with a redirect, which senders of webhooks do not follow.
+    If it is mounted, set `path`, and set the key's webhook URL to `.../polyglot/hook`: at `.../polyglot`, the bare
+    mount, Starlette answers with a redirect, which senders of webhooks do not follow.
 
-    The vendor's retries are answered with 200 and not handled again. Handling is *at least* once: a process that dies
-    between the end of the handler and the note of it will see the event again, so let the handler bear that.
+    The service's retries are answered with 200 and not handled again. Handling is *at least* once: a process that dies
+    between the end of the handler and its confirmation gets the event again, so the handler has to be idempotent.
 
-    What an ASGI app cannot see it cannot limit: slow request headers and the number of connections are the server's to
-    bound, e.g. uvicorn's `limit_concurrency`, or a proxy's.
+    Slow request headers and the number of connections are for the server to limit, e.g. with uvicorn's
+    `limit_concurrency`, or for a proxy.
 
     Args:
         secret: the webhook's secret, or several while one replaces another.
         on_event: called with each new event; a coroutine function, or a function, which runs in a worker thread. When
-            it returns, the vendor gets 200; when it raises, 500, and the vendor's retry calls it again. None: there
-            are only subscribers.
-        seen: remembers what was handled; None: a `MemorySeenStore`. Take `SqliteSeenStore` to survive a restart, and
-            when several processes receive.
-        tolerance: seconds that the timestamp may be off; None: it is not looked at. Should the vendor repeat an old
-            delivery with its first timestamp, a larger one is needed; what stops replays is `seen`.
+            it returns, the answer is 200; when it raises, 500, and the service's retry calls it again. None: events go
+            to subscribers only.
+        dedupe_store: where the events that were handled are kept; None: a `MemoryDedupeStore`. Use `SqliteDedupeStore`
+            to survive a restart, or when several processes receive.
+        tolerance: seconds that the timestamp may be off; None: it is not checked. If the service repeats an old
+            delivery with its first timestamp, a larger one is needed; what stops replays is `dedupe_store`.
         path: the only path that is answered, within the mount; None: every path.
         max_body_bytes: the largest body that is read.
         body_timeout: seconds for the whole body to come in, however it trickles.
-        handler_timeout: seconds that the vendor is kept waiting for the handler. After that the answer is 503 and the
-            handler goes on, undisturbed; the vendor's retry learns how it ended.
-        clock: gives Unix seconds, for tests.
+        handler_timeout: seconds that the answer waits for the handler. After that the answer is 503 and the handler
+            goes on; the service's retry is answered with the outcome.
+        runtime: the clock, for tests.
 
     Raises:
-        ConfigurationError: no secret, or a limit that is not positive.
+        ConfigurationError: no secret, a handler that cannot be called, a `dedupe_store` that is none, a limit that is
+            not positive.
     """
 
     def __init__(
@@ -91,49 +103,53 @@ class WebhookReceiver:
         secret: str | Sequence[str],
         *,
         on_event: Handler | None = None,
-        seen: SeenStore | None = None,
+        dedupe_store: DedupeStore | None = None,
         tolerance: float | None = DEFAULT_TOLERANCE,
         path: str | None = None,
         max_body_bytes: int = 1 << 20,
         body_timeout: float = 10.0,
         handler_timeout: float = 10.0,
-        clock: Callable[[], float] = time.time,
+        runtime: Runtime | None = None,
     ) -> None:
         try:
             check_secrets(secret)
         except WebhookVerificationError as error:
             # Now, and not with the first delivery: an app without a secret should not come up.
             raise ConfigurationError(error.message) from None
-        for name, limit in (
-            ("max_body_bytes", max_body_bytes),
-            ("body_timeout", body_timeout),
-            ("handler_timeout", handler_timeout),
-        ):
-            if not limit > 0:
-                raise ConfigurationError(f"{name} is {limit}, and must be more than 0")
+        if on_event is not None and not callable(on_event):
+            raise ConfigurationError(f"on_event={on_event!r} cannot be called: pass a function that takes an event")
+        _check_positive(max_body_bytes=max_body_bytes, body_timeout=body_timeout, handler_timeout=handler_timeout)
+        _check_positive(tolerance=1 if tolerance is None else tolerance)
+        if path is not None and not isinstance(path, str):
+            raise ConfigurationError(f"path={path!r} is not a string")
         self._secret = (secret,) if isinstance(secret, str) else tuple(secret)
         self._on_event = on_event
         self._is_async = any(map(inspect.iscoroutinefunction, (on_event, type(on_event).__call__)))
-        self._seen: SeenStore = MemorySeenStore() if seen is None else seen
-        self._tolerance, self._clock = tolerance, clock
+        self._store: DedupeStore = _checked_store(MemoryDedupeStore() if dedupe_store is None else dedupe_store)
+        self._tolerance, self._now = tolerance, (runtime or Runtime()).unix_time
         self._path = None if path is None else normal_path(path)
         self._max_body_bytes, self._body_timeout = max_body_bytes, body_timeout
         self._handler_timeout = handler_timeout
-        # Threads of its own: a host app's sync endpoints live off anyio's default ones.
+        # A limiter of its own: a host app's sync endpoints use anyio's default one.
         self._threads = anyio.CapacityLimiter(_HANDLER_THREADS)
-        # A store's claim may expire under a handler that takes very long; this process knows that it is still at it.
+        # A store's claim may expire under a handler that takes very long, while it still runs in this process.
         self._running: set[str] = set()
         self._subscribers: tuple[tuple[object, Handler], ...] = ()
         self._lock = threading.Lock()
 
     def subscribe(self, callback: Callable[[WebhookEvent], object]) -> Callable[[], None]:
-        """Have `callback` called with every verified event; give the function that ends that.
+        """Call `callback` with every verified event, until the returned function is called.
 
         It is called before the handler, in the loop and the thread that run this app, which need not be those of the
-        subscriber: hand the event over with a thread-safe call. It must return at once. What it raises is logged, and
-        changes nothing. The vendor's retries are events here too, as this process may not be the one that saw the
-        first: the callback must bear to hear of one twice. `subscribe` may be called from any thread.
+        subscriber: pass the event on with a thread-safe call. It must return at once. What it raises is logged, and
+        changes nothing. It is called for the service's retries too, as another process may have received the first
+        delivery, so it has to be idempotent. `subscribe` may be called from any thread.
+
+        Raises:
+            ConfigurationError: `callback` cannot be called.
         """
+        if not callable(callback):
+            raise ConfigurationError(f"callback={callback!r} cannot be called: pass a function that takes an event")
         entry = (object(), callback)
         with self._lock:
             self._subscribers = (*self._subscribers, entry)
@@ -149,7 +165,7 @@ class WebhookReceiver:
         if scope["type"] == "http":
             await self._serve(scope, receive, send)
         elif scope["type"] == "lifespan":
-            await live(receive, send)
+            await handle_lifespan(receive, send)
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1000})
@@ -164,43 +180,45 @@ class WebhookReceiver:
         except ClientGoneError:
             return
         except RefusedError as refused:
-            logger.info("webhook refused with %d: %s", refused.answer.status, refused.answer.detail)
+            logger.warning(
+                "webhook refused with %d (%s): %s", refused.answer.status, refused.reason, refused.answer.detail
+            )
             await respond(scope, send, refused.answer)
             return
-        self._tell(event)
+        self._notify(event)
         # As JSON the key is unambiguous, and ASCII whatever the task's id is.
-        await self._hand_on(json.dumps([event.task_id, event.status]), event, scope, send)
+        await self._dispatch(json.dumps([event.task_id, event.status]), event, scope, send)
 
     def _verify(self, body: bytes, scope: Scope) -> WebhookEvent:
         try:
-            return verify(body, scope["headers"], self._secret, tolerance=self._tolerance, now=self._clock())
+            return verify(body, scope["headers"], self._secret, tolerance=self._tolerance, now=self._now())
         except WebhookVerificationError as error:
-            raise RefusedError(Answer(_STATUS_OF_REASON.get(error.reason, 400), error.message)) from None
+            raise RefusedError(Answer(_STATUS_OF_REASON.get(error.reason, 400), error.message), error.reason) from None
 
-    def _tell(self, event: WebhookEvent) -> None:
+    def _notify(self, event: WebhookEvent) -> None:
         for _, callback in self._subscribers:
             try:
                 callback(event)
             except Exception:
                 logger.exception("a webhook subscriber failed on task %s", event.task_id)
 
-    async def _hand_on(self, key: str, event: WebhookEvent, scope: Scope, send: Send) -> None:
+    async def _dispatch(self, key: str, event: WebhookEvent, scope: Scope, send: Send) -> None:
         if key in self._running:
             await respond(scope, send, _BUSY)
             return
         self._running.add(key)
         claim = None
         try:
-            claim = await self._seen.claim(key)
+            claim = await self._store.claim(key)
         except Exception:
-            logger.exception("the store of seen webhooks failed")
+            logger.exception("the dedupe store failed")
         finally:
-            if claim is not Claim.NEW:
+            if claim is not DedupeState.NEW:
                 self._running.discard(key)
-        if claim is Claim.NEW:
+        if claim is DedupeState.NEW:
             await self._handle(key, event, scope, send)
         else:
-            await respond(scope, send, {Claim.DONE: _KNOWN, Claim.BUSY: _BUSY, None: _NO_STORE}[claim])
+            await respond(scope, send, {DedupeState.DONE: _KNOWN, DedupeState.BUSY: _BUSY, None: _STORE_FAILED}[claim])
 
     async def _handle(self, key: str, event: WebhookEvent, scope: Scope, send: Send) -> None:
         answer, answered = _BUSY, anyio.Event()
@@ -210,7 +228,7 @@ class WebhookReceiver:
             try:
                 answer = await self._settle(key, event)
             finally:
-                self._running.discard(key)  # before the answer: the vendor's next attempt may be quick
+                self._running.discard(key)  # before the answer: the service's next attempt may be quick
                 answered.set()
 
         async with anyio.create_task_group() as tasks:
@@ -218,7 +236,7 @@ class WebhookReceiver:
             with anyio.move_on_after(self._handler_timeout):
                 await answered.wait()
             await respond(scope, send, answer)
-            # Leaving the group waits for a handler that takes longer. The vendor has its answer.
+            # Leaving the group waits for a handler that takes longer. The service has its answer.
 
     async def _settle(self, key: str, event: WebhookEvent) -> Answer:
         done = kept = False
@@ -228,12 +246,12 @@ class WebhookReceiver:
         except Exception:
             logger.exception("the webhook handler failed on task %s", event.task_id)
         finally:
-            # Also when the server cancels us: the next attempt must not find a claim that nobody holds.
+            # Also when the server cancels us: a claim that nobody works on would block the next attempt.
             with anyio.CancelScope(shield=True):
-                kept = await self._note(key, done=done)
+                kept = await self._update_store(key, done=done)
         if not done:
             return _FAILED
-        return _HANDLED if kept else _NO_STORE
+        return _HANDLED if kept else _STORE_FAILED
 
     async def _call(self, event: WebhookEvent) -> None:
         handler = self._on_event
@@ -242,15 +260,28 @@ class WebhookReceiver:
         if self._is_async:
             result = handler(event)
         else:
-            # In a tuple, because a function may give a coroutine, and Trio takes that alone for a mistake.
+            # In a tuple, because a function may return a coroutine, and Trio takes that alone for a mistake.
             (result,) = await to_thread.run_sync(lambda: (handler(event),), limiter=self._threads)
         if inspect.isawaitable(result):
             await result
 
-    async def _note(self, key: str, *, done: bool) -> bool:
+    async def _update_store(self, key: str, *, done: bool) -> bool:
         try:
-            await (self._seen.confirm(key) if done else self._seen.release(key))
+            await (self._store.confirm(key) if done else self._store.release(key))
         except Exception:
-            logger.exception("the store of seen webhooks failed")
+            logger.exception("the dedupe store failed")
             return False
         return True
+
+
+def _check_positive(**options: object) -> None:
+    for name, value in options.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+            raise ConfigurationError(f"{name}={value!r} is not a number above 0")
+
+
+def _checked_store(store: DedupeStore) -> DedupeStore:
+    missing = [name for name in ("claim", "confirm", "release") if not callable(getattr(store, name, None))]
+    if missing:
+        raise ConfigurationError(f"dedupe_store={store!r} has no {', '.join(missing)}: pass e.g. a SqliteDedupeStore")
+    return store

@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .._api import signature
 from .._api.decoding import decode_json
 from .._api.decoding import read_event as decode_event
 from .._api.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER
 from .._errors import WebhookVerificationError
-from .._models import WebhookEvent
+
+if TYPE_CHECKING:
+    from .._models import WebhookEvent
 
 Headers: TypeAlias = Mapping[str, Any] | Iterable[tuple[str | bytes, str | bytes]]
 """A mapping, pairs (as in an ASGI scope), or the headers object of any framework that has `items()`."""
@@ -28,23 +30,23 @@ def verify(
     tolerance: float | None = DEFAULT_TOLERANCE,
     now: float | datetime | None = None,
 ) -> WebhookEvent:
-    """Prove that a delivery comes from the service and give its event (contract: "Webhook").
+    """Verify that a delivery comes from the service, and return its event (contract: "Webhook").
 
-    Signatures are accepted as hex or base64, with or without `sha256=` before them (A8). No I/O is done, so it can be
-    called from sync and async code alike.
+    Signatures are accepted as hex or base64, with or without `sha256=` before them. No I/O is done, so it can be called
+    from sync and async code alike.
 
     Args:
-        body: the raw bytes of the request. Parsed and written anew they are other bytes, and do not verify.
-        headers: names in any case. A header that is there twice is refused.
+        body: the raw bytes of the request. JSON that was decoded and encoded again is other bytes, and does not verify.
+        headers: names in any case. A header that occurs twice is refused.
         secret: the webhook's secret; several while one replaces another, any of which may have signed.
-        tolerance: seconds that the timestamp may lie in the past or in the future; None: it is not looked at. The
+        tolerance: seconds that the timestamp may lie in the past or in the future; None: it is not checked. The
             signature does not cover it, so that this stops a lazy replay only: see the module's text.
-        now: Unix seconds or an aware datetime to take for the present, for tests.
+        now: Unix seconds or an aware datetime to use as the present, for tests.
 
     Raises:
-        WebhookVerificationError: whatever is wrong with what came in. Its `reason` says where: "secret" (none was
-            given: this never passes), "body" (not bytes, or not an event), "headers" (unreadable or ambiguous),
-            "signature" (missing or wrong) or "timestamp" (missing, unreadable or too far off).
+        WebhookVerificationError: the delivery is not verified. Its `reason` is "secret" (there is none: this never
+            passes), "body" (not bytes, or not an event), "headers" (unreadable or ambiguous), "signature" (missing or
+            wrong) or "timestamp" (missing, unreadable or too far off).
         ValueError: `now` is a naive datetime.
     """
     data, keys = check_body(body), check_secrets(secret)
@@ -57,7 +59,7 @@ def verify(
 
 
 def sign(body: bytes, secret: str, *, timestamp: float | datetime | None = None) -> dict[str, str]:
-    """Make the headers that the service would send with `body`, for tests of code that receives webhooks.
+    """Return the headers that the service would send with `body`, for tests of code that receives webhooks.
 
     Args:
         body: the bytes that will be sent.
@@ -78,7 +80,7 @@ def sign(body: bytes, secret: str, *, timestamp: float | datetime | None = None)
 
 
 def check_body(body: object) -> bytes:
-    """Give the body as bytes; anything that was decoded already is a mistake of the caller's."""
+    """Return the body as bytes; anything that was decoded already is a mistake of the caller's."""
     if isinstance(body, (bytes, bytearray, memoryview)):
         return bytes(body)
     raise WebhookVerificationError(
@@ -88,7 +90,7 @@ def check_body(body: object) -> bytes:
 
 
 def check_secrets(secret: object) -> tuple[bytes, ...]:
-    """Give the secrets as keys. One that is empty spoils them all: anybody can sign with it."""
+    """Return the secrets as keys. An empty one is refused among others too: anybody can sign with it."""
     secrets = (secret,) if isinstance(secret, str) else secret
     if not isinstance(secrets, Sequence) or not secrets:
         raise WebhookVerificationError(
@@ -109,7 +111,7 @@ def read_headers(headers: Headers) -> signature.Headers:
 def check_signature(body: bytes, headers: signature.Headers, keys: Sequence[bytes]) -> None:
     """Raise unless one of the keys made the signature in the headers."""
     claimed = _header(headers, SIGNATURE_HEADER, reason="signature")
-    # Every key is tried, so that the time taken does not tell which one it was.
+    # Every key is tried, so that the time taken does not depend on which one it was.
     matched = [signature.match(claimed, signature.compute(body, key)) for key in keys]
     if not any(matched):
         raise WebhookVerificationError("the signature does not match the body", reason="signature")
@@ -128,15 +130,16 @@ def timestamp_age(headers: signature.Headers, now: float) -> float:
 
 def check_age(age: float, tolerance: float) -> None:
     """Raise if a delivery is too old, or from the future."""
-    if not abs(age) <= tolerance:  # so put, NaN fails as well
+    if not abs(age) <= tolerance:  # NaN fails as well
         way = "old" if age > 0 else "ahead of this clock"
         raise WebhookVerificationError(
-            f"the timestamp is {abs(age):.0f} s {way}, {tolerance:g} s are allowed", reason="timestamp"
+            f"the timestamp is {abs(age):.0f} s {way}, and {tolerance:g} s are allowed: check this machine's clock",
+            reason="timestamp",
         )
 
 
 def read_event(body: bytes) -> WebhookEvent:
-    """Decode a body that is proven to be the service's."""
+    """Decode the body of a delivery whose signature is right."""
     try:
         return decode_event(decode_json(body))
     except ValueError as error:

@@ -1,11 +1,11 @@
-"""What the tests of webhooks share: a delivery, and a way to give it to a receiver without a server."""
+"""What the tests of webhooks share: a delivery, and a way to pass it to a receiver without a server."""
 
 import json
 
 import anyio
 import pytest
 
-from polyglot_async import webhooks
+from polyglot_async import Runtime, webhooks
 
 SECRET = "whsec-made-up-for-tests"
 NOW = 1_800_000_000.0
@@ -83,7 +83,7 @@ def exchange():
 
 @pytest.fixture
 def deliver():
-    """Give one whole, signed delivery to a receiver, and the exchange back."""
+    """Pass one whole, signed delivery to a receiver, and return the exchange."""
 
     async def deliver(app, body, *, secret=SECRET, timestamp=NOW, headers=None, **scope):
         signed = webhooks.sign(body, secret, timestamp=timestamp) | (headers or {})
@@ -98,6 +98,6 @@ def receiver():
     """Make a receiver whose clock stands still at the moment at which `deliver` signs."""
 
     def make(on_event=None, **options):
-        return webhooks.WebhookReceiver(SECRET, on_event=on_event, clock=lambda: NOW, **options)
+        return webhooks.WebhookReceiver(SECRET, on_event=on_event, runtime=Runtime(unix_time=lambda: NOW), **options)
 
     return make

@@ -8,8 +8,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from polyglot_async import ConfigurationError, webhooks
-from polyglot_async.webhooks import Claim, MemorySeenStore, SqliteSeenStore
+from polyglot_async import ConfigurationError, Runtime, webhooks
+from polyglot_async.webhooks import DedupeState, MemoryDedupeStore, SqliteDedupeStore
 
 pytestmark = pytest.mark.anyio
 NOW = 1_800_000_000.0
@@ -21,8 +21,8 @@ def events():
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-def seen(request, tmp_path):
-    return MemorySeenStore() if request.param == "memory" else SqliteSeenStore(tmp_path / "seen.db")
+def store(request, tmp_path):
+    return MemoryDedupeStore() if request.param == "memory" else SqliteDedupeStore(tmp_path / "webhooks.db")
 
 
 def chunk(data, *, more=True):
@@ -119,37 +119,37 @@ async def test_only_its_path_is_answered(receiver, deliver, body, *, path, scope
 # -- duplicates and failures
 
 
-async def test_a_duplicate_is_answered_and_not_handled_again(receiver, deliver, body, events, seen):
-    app = receiver(events.append, seen=seen)
+async def test_a_duplicate_is_answered_and_not_handled_again(receiver, deliver, body, events, store):
+    app = receiver(events.append, dedupe_store=store)
     first, again = await deliver(app, body), await deliver(app, body)
     assert (first.status, again.status, again.detail) == (200, 200, "handled before")
     assert len(events) == 1
 
 
-async def test_a_replay_with_a_forged_timestamp_is_not_handled_again(receiver, deliver, body, events, seen):
+async def test_a_replay_with_a_forged_timestamp_is_not_handled_again(receiver, deliver, body, events, store):
     """The signature does not cover the timestamp: that the replay is refused is the store's work alone."""
-    app = receiver(events.append, seen=seen)
+    app = receiver(events.append, dedupe_store=store)
     for timestamp in (NOW, NOW + 200, NOW - 200):
         assert (await deliver(app, body, timestamp=timestamp)).status == 200
     assert len(events) == 1
 
 
-async def test_another_status_of_the_same_task_is_another_event(receiver, deliver, make_body, events, seen):
-    app = receiver(events.append, seen=seen)
+async def test_another_status_of_the_same_task_is_another_event(receiver, deliver, make_body, events, store):
+    app = receiver(events.append, dedupe_store=store)
     for task, status in (("a", "failed"), ("a", "completed"), ("b", "failed"), ('a"', "failed"), ("\ud800", "failed")):
         body = make_body(task, status) if task.isprintable() else make_body("T", status).replace(b'"T"', b'"\\ud800"')
         assert (await deliver(app, body)).detail == "handled"
     assert len(events) == 5
 
 
-async def test_a_failing_handler_gets_the_event_again(receiver, deliver, body, seen, caplog):
+async def test_a_failing_handler_gets_the_event_again(receiver, deliver, body, store, caplog):
     outcomes = [RuntimeError("the disk is full"), ExceptionGroup("two", [ValueError()]), None]
 
     async def handler(event):
         if (outcome := outcomes.pop(0)) is not None:
             raise outcome
 
-    app = receiver(handler, seen=seen)
+    app = receiver(handler, dedupe_store=store)
     with caplog.at_level(logging.ERROR, "polyglot_async"):
         answers = [await deliver(app, body) for _ in range(4)]
     assert [answer.status for answer in answers] == [500, 500, 200, 200]
@@ -171,7 +171,7 @@ async def test_a_failing_sync_handler_gets_the_event_again(receiver, deliver, bo
 
 
 async def test_of_concurrent_duplicates_one_is_handled_and_the_others_are_to_come_again(
-    receiver, deliver, body, events, seen
+    receiver, deliver, body, events, store
 ):
     others_answered, answers = anyio.Event(), []
 
@@ -179,7 +179,7 @@ async def test_of_concurrent_duplicates_one_is_handled_and_the_others_are_to_com
         events.append(event)
         await others_answered.wait()
 
-    app = receiver(handler, seen=seen)
+    app = receiver(handler, dedupe_store=store)
 
     async def one():
         answers.append(await deliver(app, body))
@@ -204,7 +204,7 @@ async def test_two_receivers_with_one_store_handle_an_event_once(receiver, deliv
         started.set()
         await go_on.wait()
 
-    first, second = (receiver(handler, seen=SqliteSeenStore(tmp_path / "seen.db")) for _ in range(2))
+    first, second = (receiver(handler, dedupe_store=SqliteDedupeStore(tmp_path / "webhooks.db")) for _ in range(2))
 
     async def deliver_first():
         answers.append(await deliver(first, body))
@@ -220,14 +220,14 @@ async def test_two_receivers_with_one_store_handle_an_event_once(receiver, deliv
     assert len(events) == 1
 
 
-async def test_a_slow_handler_goes_on_after_the_answer(receiver, exchange, deliver, body, seen):
+async def test_a_slow_handler_goes_on_after_the_answer(receiver, exchange, deliver, body, store):
     finish, events = anyio.Event(), []
 
     async def handler(event):
         await finish.wait()
         events.append(event)
 
-    app = receiver(handler, seen=seen, handler_timeout=0.01)
+    app = receiver(handler, dedupe_store=store, handler_timeout=0.01)
     first = exchange(app, headers=webhooks.sign(body, "whsec-made-up-for-tests", timestamp=NOW))
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:
@@ -245,14 +245,16 @@ async def test_a_claim_that_expires_under_a_slow_handler_starts_no_second_one(
     receiver, exchange, deliver, body, tmp_path
 ):
     moments = iter(range(1000, 10_000_000, 1000))
-    seen = SqliteSeenStore(tmp_path / "seen.db", clock=lambda: next(moments), claim_seconds=1)
+    store = SqliteDedupeStore(
+        tmp_path / "webhooks.db", runtime=Runtime(unix_time=lambda: next(moments)), claim_seconds=1
+    )
     finish, events = anyio.Event(), []
 
     async def handler(event):
         events.append(event)
         await finish.wait()
 
-    app = receiver(handler, seen=seen, handler_timeout=0.01)
+    app = receiver(handler, dedupe_store=store, handler_timeout=0.01)
     first = exchange(app, headers=webhooks.sign(body, "whsec-made-up-for-tests", timestamp=NOW))
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:
@@ -263,13 +265,13 @@ async def test_a_claim_that_expires_under_a_slow_handler_starts_no_second_one(
     assert len(events) == 1
 
 
-async def test_a_handler_that_the_server_cancels_gives_the_event_back(receiver, deliver, body, events, seen):
+async def test_a_handler_that_the_server_cancels_gives_the_event_back(receiver, deliver, body, events, store):
     async def handler(event):
         events.append(event)
         if len(events) == 1:
             await anyio.sleep_forever()
 
-    app = receiver(handler, seen=seen)
+    app = receiver(handler, dedupe_store=store)
     with anyio.move_on_after(0.2) as scope:
         await deliver(app, body)
     assert scope.cancelled_caught
@@ -277,7 +279,7 @@ async def test_a_handler_that_the_server_cancels_gives_the_event_back(receiver, 
     assert len(events) == 2
 
 
-class BrokenStore(MemorySeenStore):
+class BrokenStore(MemoryDedupeStore):
     def __init__(self, broken):
         super().__init__()
         self.broken = broken
@@ -300,21 +302,21 @@ class BrokenStore(MemorySeenStore):
 
 async def test_a_broken_store_is_answered_with_503(receiver, deliver, body, events):
     store = BrokenStore({"claim"})
-    app = receiver(events.append, seen=store)
+    app = receiver(events.append, dedupe_store=store)
     assert [(await deliver(app, body)).status for _ in range(2)] == [503, 503]
     assert events == []
     store.broken = {"confirm"}
     assert (await deliver(app, body)).status == 503
     assert len(events) == 1
     store.broken = set()
-    assert await store.claim("another") is Claim.NEW
+    assert await store.claim("another") is DedupeState.NEW
 
 
 async def test_a_store_that_cannot_take_a_key_back_does_not_hide_the_failure(receiver, deliver, body):
     def handler(event):
         raise ValueError
 
-    assert (await deliver(receiver(handler, seen=BrokenStore({"release"})), body)).status == 500
+    assert (await deliver(receiver(handler, dedupe_store=BrokenStore({"release"})), body)).status == 500
 
 
 async def test_a_client_that_does_not_take_its_answer_changes_nothing(receiver, exchange, deliver, body, events):
@@ -507,14 +509,63 @@ def test_a_receiver_without_a_secret_cannot_be_made(secret):
 
 
 @pytest.mark.parametrize("limit", ["max_body_bytes", "body_timeout", "handler_timeout"])
-@pytest.mark.parametrize("value", [0, -1, float("nan")])
+@pytest.mark.parametrize("value", [0, -1, float("nan"), "10", None, True])
 def test_limits_are_positive(receiver, limit, value):
     with pytest.raises(ConfigurationError, match=limit):
         receiver(**{limit: value})
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"on_event": "print"}, "on_event='print' cannot be called"),
+        ({"on_event": ["store"]}, "cannot be called"),
+        ({"dedupe_store": {}}, "has no claim, confirm, release"),
+        ({"dedupe_store": "webhooks.db"}, "pass e.g. a SqliteDedupeStore"),
+        ({"tolerance": "300"}, "tolerance='300' is not a number above 0"),
+        ({"tolerance": float("nan")}, "tolerance=nan"),
+        ({"path": 5}, "path=5 is not a string"),
+    ],
+)
+def test_what_could_only_fail_with_the_first_delivery_is_refused_at_once(options, message):
+    with pytest.raises(ConfigurationError, match=message):
+        webhooks.WebhookReceiver("secret", **options)
+
+
+@pytest.mark.parametrize("callback", [None, "print", 5])
+def test_a_subscriber_can_be_called(receiver, callback):
+    with pytest.raises(ConfigurationError, match="cannot be called"):
+        receiver().subscribe(callback)
+
+
+@pytest.mark.parametrize(
+    ("options", "logged"),
+    [
+        ({"secret": "guessed"}, "webhook refused with 401 (signature): the signature does not match the body"),
+        ({"timestamp": NOW - 1000}, "webhook refused with 401 (timestamp): the timestamp is 1000 s old"),
+        ({"method": "GET"}, "webhook refused with 405 (request): only POST"),
+        ({"headers": {"Content-Type": "text/plain"}}, "webhook refused with 415 (request): the content type"),
+    ],
+)
+async def test_a_refusal_is_logged_as_a_warning_with_its_reason(receiver, deliver, body, caplog, options, logged):
+    with caplog.at_level(logging.WARNING, "polyglot_async"):
+        await deliver(receiver(print), body, **options)
+
+    [record] = caplog.records
+    assert ("WARNING", True) == (record.levelname, record.getMessage().startswith(logged))
+
+
+async def test_an_odd_but_signed_event_is_handled(receiver, deliver, events):
+    body = b'{"task_id": 17, "event": "transcription.completed", "has_transcript": 1}'
+
+    assert 200 == (await deliver(receiver(events.append), body)).status
+    assert [("17", "completed", True)] == [(e.task_id, e.status, e.has_transcript) for e in events]
+
+
 async def test_secrets_can_rotate(deliver, body, events):
-    app = webhooks.WebhookReceiver(["new", "old"], on_event=events.append, clock=lambda: NOW, seen=MemorySeenStore())
+    app = webhooks.WebhookReceiver(
+        ["new", "old"], on_event=events.append, runtime=Runtime(unix_time=lambda: NOW), dedupe_store=MemoryDedupeStore()
+    )
     assert (await deliver(app, body, secret="old")).status == 200
     assert (await deliver(app, body, secret="older")).status == 401
     assert len(events) == 1

@@ -15,7 +15,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount
 
 from polyglot_async import webhooks
-from polyglot_async.webhooks import MemorySeenStore, SqliteSeenStore
+from polyglot_async.webhooks import MemoryDedupeStore, SqliteDedupeStore
 
 SECRET = "whsec-made-up-for-tests"
 
@@ -44,8 +44,8 @@ def events():
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-def seen(request, tmp_path):
-    return MemorySeenStore() if request.param == "memory" else SqliteSeenStore(tmp_path / "seen.db")
+def store(request, tmp_path):
+    return MemoryDedupeStore() if request.param == "memory" else SqliteDedupeStore(tmp_path / "webhooks.db")
 
 
 def post(port, body, headers, path="/"):
@@ -72,8 +72,8 @@ def request_head(*lines):
     return "\r\n".join(["POST / HTTP/1.1", "Host: x", "Content-Type: application/json", *lines, "", ""]).encode()
 
 
-def test_deliveries_are_received(body, events, seen):
-    app = webhooks.WebhookReceiver(SECRET, on_event=events.append, seen=seen)
+def test_deliveries_are_received(body, events, store):
+    app = webhooks.WebhookReceiver(SECRET, on_event=events.append, dedupe_store=store)
     with serving(app) as port:
         assert [post(port, body, webhooks.sign(body, SECRET)).status_code for _ in range(3)] == [200, 200, 200]
     assert [event.task_id for event in events] == ["9b9c1b9a"]
@@ -112,19 +112,19 @@ def test_nothing_bad_reaches_the_handler(body, events):
     assert len(events) == 2  # the handler and the subscriber
 
 
-def test_after_an_error_the_next_attempt_gets_through(body, events, seen):
+def test_after_an_error_the_next_attempt_gets_through(body, events, store):
     def handler(event):
         events.append(event)
         if len(events) < 3:
             raise OSError("the disk is full")
 
-    with serving(webhooks.WebhookReceiver(SECRET, on_event=handler, seen=seen)) as port:
+    with serving(webhooks.WebhookReceiver(SECRET, on_event=handler, dedupe_store=store)) as port:
         answers = [post(port, body, webhooks.sign(body, SECRET)).status_code for _ in range(4)]
     assert answers == [500, 500, 200, 200]
     assert len(events) == 3
 
 
-def test_concurrent_duplicates_are_handled_once(body, events, seen):
+def test_concurrent_duplicates_are_handled_once(body, events, store):
     started, go_on, answers = threading.Event(), threading.Event(), []
 
     def handler(event):
@@ -132,7 +132,7 @@ def test_concurrent_duplicates_are_handled_once(body, events, seen):
         started.set()
         assert go_on.wait(10)
 
-    with serving(webhooks.WebhookReceiver(SECRET, on_event=handler, seen=seen)) as port:
+    with serving(webhooks.WebhookReceiver(SECRET, on_event=handler, dedupe_store=store)) as port:
 
         def one():
             answers.append(post(port, body, webhooks.sign(body, SECRET)).status_code)
