@@ -1,5 +1,6 @@
 """The source as a stream that resumes, and as a seekable file, against the true bytes."""
 
+import contextlib
 import io
 import os
 import random
@@ -8,8 +9,9 @@ import anyio
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from raw_server import ScriptedServer
 
-from polyglot_async import ApiConnectionError, NotFoundError, ResponseDecodeError
+from polyglot_async import ApiConnectionError, NotFoundError, ResponseDecodeError, SourceChangedError
 
 pytestmark = pytest.mark.anyio
 
@@ -174,3 +176,85 @@ async def test_a_web_page_in_place_of_the_source_is_repeated_once_and_then_an_er
         with pytest.raises(ResponseDecodeError, match="Maintenance"):
             await client.transcriptions.source(task).__aenter__()
         assert 2 == sandbox.ledger.count()
+
+
+@pytest.fixture
+def scripted():
+    """Starts scripted servers."""
+    with contextlib.ExitStack() as servers:
+        yield lambda answer: servers.enter_context(contextlib.closing(ScriptedServer(answer)))
+
+
+def partial(start, stop, total=SIZE, **headers):
+    return 206, {"Content-Range": f"bytes {start}-{stop - 1}/{total}", **headers}, DATA[start:stop]
+
+
+async def read_stream(client):
+    async with client.transcriptions.source("t") as stream:
+        return b"".join([chunk async for chunk in stream])
+
+
+async def read_media(client):
+    async with client.transcriptions.open_source("t") as media:
+        return await media.read()
+
+
+READERS = {"source": read_stream, "open_source": read_media}
+CHANGES = {
+    "etag": lambda start, stop, n: partial(start, stop, ETag=f'"v{n}"'),
+    "last-modified": lambda start, stop, n: partial(
+        start, stop, **{"Last-Modified": f"Sun, 24 May 2026 12:00:0{n} GMT"}
+    ),
+    "size": lambda start, stop, n: partial(start, stop, SIZE + n),
+    "whole without proof": lambda start, stop, n: partial(start, stop, ETag='"v"') if n == 0 else (200, {}, DATA),
+    "whole of another": lambda start, stop, n: partial(start, stop) if n == 0 else (200, {}, DATA[1:]),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("reader", READERS)
+async def test_an_answer_of_another_version_is_an_error(scripted, connect, change, reader):
+    count = iter(range(10))
+
+    def answer(received):
+        start, _, last = received.headers["range"].removeprefix("bytes=").partition("-")
+        start, stop = int(start), min(int(last) + 1, SIZE) if last else SIZE
+        return CHANGES[change](start, min(stop, start + 500_000), min(next(count), 9))
+
+    async with connect(base_url=scripted(answer).url) as client:
+        with pytest.raises(SourceChangedError):
+            await READERS[reader](client)
+
+
+EMPTY = {
+    "416": (416, {"Content-Range": "bytes */0"}, b'{"detail": "no such range"}'),
+    "200": (200, {}, b""),
+    "chunked": (200, {"Transfer-Encoding": "chunked"}, b"0\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("kind", EMPTY)
+@pytest.mark.parametrize("reader", READERS)
+async def test_an_empty_file_has_no_bytes(scripted, connect, kind, reader):
+    async with connect(base_url=scripted(lambda _: EMPTY[kind]).url) as client:
+        assert b"" == await READERS[reader](client)
+
+
+async def test_a_file_of_unknown_size_can_be_read(scripted, connect):
+    chunked = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (DATA[:700_000], DATA[700_000:], b""))
+    async with connect(base_url=scripted(lambda _: (200, {"Transfer-Encoding": "chunked"}, chunked)).url) as client:
+        async with client.transcriptions.source("t") as stream:
+            assert stream.size is None
+            assert DATA == b"".join([chunk async for chunk in stream])
+        async with client.transcriptions.open_source("t") as media:
+            assert DATA[-10:] == await media.read_at(SIZE - 10, 10)
+
+
+@pytest.mark.parametrize("reader", READERS)
+async def test_answers_without_a_byte_end_after_all_attempts(scripted, connect, reader):
+    stop = SIZE if reader == "source" else BLOCK_BYTES
+    server = scripted(lambda _: (206, {"Content-Range": f"bytes 0-{stop - 1}/{SIZE}"}, b""))
+    async with connect(base_url=server.url, max_retries=2) as client:
+        with pytest.raises(ApiConnectionError, match="empty"):
+            await READERS[reader](client)
+    assert 3 == len(server.received)
