@@ -21,6 +21,7 @@ polyglot demo
 polyglot transcribe talk.mp3
 polyglot transcribe archive/ --out subtitles/ --journal archive.db
 """
+_MORE_OPTIONS = "\n\nOptions of all commands, such as --api-key and --verbose: polyglot -h"
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -89,7 +90,8 @@ def command(name: str, *, examples: str) -> Callable[[Callable[..., Any]], click
     """
 
     def decorate(function: Callable[..., Any]) -> click.Command:
-        made = click.command(name, epilog=_epilog(examples), context_settings=_CONTEXT)(click.pass_obj(function))
+        epilog = _epilog(examples) + _MORE_OPTIONS
+        made = click.command(name, epilog=epilog, context_settings=_CONTEXT)(click.pass_obj(function))
         made.params.extend(_shared_options(hidden=True))
         return made
 
@@ -102,7 +104,7 @@ def group(name: str, *, help: str, examples: str) -> click.Group:  # noqa: A002 
         name,
         callback=click.pass_context(_show_help_without_command),
         help=help,
-        epilog=_epilog(examples),
+        epilog=_epilog(examples) + _MORE_OPTIONS,
         context_settings=_CONTEXT,
         invoke_without_command=True,
     )

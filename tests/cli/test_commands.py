@@ -112,6 +112,24 @@ def test_limits_are_shown(polyglot, environment):
     assert json.loads(polyglot("limits", "--json").out)["plan"] == "unlimited"
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_limits_that_nobody_may_read_are_an_error_that_says_so(polyglot, environment, faults, status):
+    faults.add(f"status call=documentation status={status} times=forever")
+    ended = polyglot("limits")
+    assert (ended.code, ended.out, ended.err.count("\n")) == (1, "", 1)
+    assert f"the service does not show account limits to this key (HTTP {status}" in ended.err
+    assert json.loads(polyglot("limits", "--json").err)["error"]["message"]
+
+
+def test_names_that_the_service_sends_cannot_control_the_terminal(on_a_terminal, completed, faults):
+    faults.add("rewrite call=get set='evil\x1b[2J\u202e:1' times=forever")
+    code, shown = on_a_terminal("get", completed, env={"NO_COLOR": "1", "COLUMNS": "80"})
+    assert code == 0
+    assert "evil" in shown
+    assert "\x1b[2J" not in shown
+    assert "\u202e" not in shown
+
+
 @pytest.mark.parametrize("kind", ["garbage", "truncate", "reset_response", "wrong_length"])
 @pytest.mark.parametrize("command", [["list"], ["get", "ID"], ["result", "ID"], ["download", "ID", "srt"], ["limits"]])
 def test_whatever_the_service_does_ends_in_one_line(polyglot, completed, faults, kind, command):

@@ -194,9 +194,7 @@ def test_unverified_requests_are_shown_and_not_forwarded(listen, target, no_envi
     assert {document["event"] for document in documents} == {None}
     assert documents[0]["unverified_body"]["task_id"] == "9b9c1b9a-0000-0000-0000-000000000000"
     assert documents[0]["error"] == "X-Polyglot-Signature is missing"
-    assert documents[2]["hints"] == [
-        "it fits the same JSON written differently: was it decoded and encoded again?",
-    ]
+    assert ["the same JSON written differently" in hint for hint in documents[2]["hints"]] == [True]
     assert target.requests == []
     assert not (no_environment / "reached").exists()
     assert listener.sign_and_send().status_code == 200

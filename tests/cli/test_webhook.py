@@ -55,7 +55,7 @@ def test_a_body_that_an_editor_changed_is_explained(verify):
     ended = verify(*given(webhooks.sign(BODY, SECRET)), body=BODY + b"\n")
     assert ended.code == 1
     assert "verdict\tthe signature does not match the body\n" in ended.out
-    assert "hint\tit fits the body without the line break at its end: was it saved by an editor?\n" in ended.out
+    assert "the body without the line break at its end" in ended.out
     assert f"body\t{len(BODY) + 1} bytes, SHA-256 " in ended.out
 
 

@@ -18,6 +18,10 @@ from .._output import print_json, print_line, print_note, print_table, stdout_is
 if TYPE_CHECKING:
     from .._settings import Settings
 
+# The states that a journal holds; the others are steps within a run, which a later run need not know.
+_STATES = tuple(
+    state.value for state in (State.NEW, State.LEFT, State.RUNNING, State.DONE, State.FAILED, State.AMBIGUOUS)
+)
 _COLUMNS = ("state", "task", "attempts", "name")
 
 
@@ -26,7 +30,7 @@ _COLUMNS = ("state", "task", "attempts", "name")
 @click.option(
     "--state",
     "states",
-    type=click.Choice([state.value for state in State]),
+    type=click.Choice(_STATES),
     multiple=True,
     help="Only items in this state; may be repeated.",
 )
@@ -36,12 +40,21 @@ def command(settings: Settings, *, file: Path, states: tuple[str, ...]) -> None:
     FILE is what was given as --journal to `polyglot transcribe`; it may be in use. The request count does not include
     a run that is still going on.
 
+    \b
+    States:
+      new        not uploaded
+      left       uploaded, and no answer yet
+      running    accepted by the service
+      done       its result was delivered
+      failed     without a result; --retry-failed sends it again
+      ambiguous  it is not known whether the service accepted it
+
     In a pipe, each item is a line, tab-separated: name, state, task id, attempts, error; the counts go to stderr. With
     --json, everything is one JSON document.
-    """
+    """  # noqa: D301 - click looks for the backspace itself
     records, usage = read_journal(file)
     numbers = Counter(record.state for record in records)
-    counts = {state.value: numbers[state] for state in State}
+    counts = {state: numbers[State(state)] for state in _STATES}
     today = usage.at(settings.runtime.utc_now()).day_requests
     shown = [record for record in records if not states or record.state.value in states]
     if settings.json:

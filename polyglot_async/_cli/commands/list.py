@@ -23,7 +23,9 @@ _LARGEST_PAGE = 100
 @click.option(
     "--status", metavar="STATUS", help="Only tasks that are queued, processing, completed, failed or cancelled."
 )
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Maximum number of tasks.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="Maximum number of tasks."
+)
 def command(settings: Settings, *, status: str | None, limit: int) -> None:
     """List tasks, newest first.
 
