@@ -43,6 +43,7 @@ from polyglot_async import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from io import RawIOBase
 
     import httpx
 
@@ -177,9 +178,15 @@ def sync_calls(client: Polyglot, task: Task) -> None:
     assert_type(client.transcribe("a.mp3", output_language="ru", timeout=60), Transcript)
     assert_type(client.limits(), Limits)
     assert_type(client.with_options(timeout=None, max_retries=5), Polyglot)
+    assert_type(OwnPolyglot().with_options(timeout=None), OwnPolyglot)
     calls = client.transcriptions
     assert_type(calls, Transcriptions)
     assert_type(calls.upload("a.mp3", on_progress=plain_progress), Task)
+    calls.upload("a.mp3", None, "en")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    calls.upload("a.mp3", language="en")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    calls.upload(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    calls.get()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    client.with_options(5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     assert_type(calls.from_url("https://example.com/a.mp3"), Task)
     assert_type(calls.validate_url("https://example.com/a.mp3"), UrlValidation)
     assert_type(calls.get("9b9c"), Task)
@@ -187,18 +194,36 @@ def sync_calls(client: Polyglot, task: Task) -> None:
     assert_type(calls.result(task), Transcript)
     assert_type(calls.download(task, "srt"), bytes)
     assert_type(calls.download(task, "srt", "a.srt"), Path)
+    assert_type(calls.download(task=task, kind="srt", path=Path("a.srt")), Path)
     assert_type(calls.download_source(task, Path("a.mp3"), connections=2), Path)
     assert_type(calls.convert_audio(b"wav", "a.mp3", format="mp3"), Path)
-    assert_type(list(calls.list(status="failed")), list[Task])
+    assert_type(list(calls.list(status="failed", page_size=10)), list[Task])
     assert_type(list(calls.list().pages()), list[TaskPage])
+    calls.list(page_size="10")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+class OwnPolyglot(Polyglot):
+    """A client of the user's own."""
+
+
+def sync_streams(client: Polyglot, task: Task) -> None:
+    calls = client.transcriptions
     with calls.stream_download(task, "txt") as response:
+        assert_type(response.status_code, int)
+        assert_type(response.headers, Mapping[str, str])
+        assert_type(response.url, str)
         assert_type(list(response.chunks()), list[bytes])
     with calls.source(task) as stream:
+        assert_type(stream.size, int | None)
+        assert_type(stream.content_type, str | None)
         assert_type(list(stream), list[bytes])
     with calls.open_source(task) as media:
         assert_type(media.read_at(0, 4096), bytes)
         assert_type(media.read(), bytes)
         assert_type(media.seek(0, 2), int)
+        assert_type((media.size, media.fetched, media.content_type), tuple[int, int, str | None])
+        file: RawIOBase = media
+        del file
 
 
 def sync_raw(client: Polyglot, task: Task) -> None:
@@ -206,7 +231,7 @@ def sync_raw(client: Polyglot, task: Task) -> None:
     assert_type(raw.upload("a.mp3"), RawResponse[Task])
     assert_type(raw.from_url("https://example.com/a.mp3"), RawResponse[Task])
     assert_type(raw.validate_url("https://example.com/a.mp3"), RawResponse[UrlValidation])
-    assert_type(raw.list(), RawResponse[TaskPage])
+    assert_type(raw.list(page_size=None, cursor="next", status="failed"), RawResponse[TaskPage])
     assert_type(raw.get(task), RawResponse[Task])
     assert_type(raw.result(task).parse(), Transcript)
     assert_type(raw.download(task, "srt").parse(), bytes)
@@ -218,6 +243,8 @@ def sync_batch(client: Polyglot, paths: Iterator[Path]) -> None:
     with client.batch(["a.mp3", "https://example.com/b.mp3"]) as outcomes:
         assert_type(list(outcomes), list[Outcome])
         assert_type(outcomes.progress, BatchProgress)
+        assert_type(outcomes.in_flight, tuple[str, ...])
+    client.batch(["a.mp3"], concurrency="2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def values(task: Task, transcript: Transcript, limits: Limits) -> None:

@@ -187,6 +187,7 @@ class _Loop:
 
     @property
     def is_this_thread(self) -> bool:
+        """Whether the caller runs in the loop's thread."""
         return self._thread is threading.current_thread()
 
     @property
@@ -229,6 +230,7 @@ class _Call(Generic[T]):
 
     Attributes:
         inbox: what the thread that waits has to call meanwhile; None at the end.
+        is_started: whether it may have been started.
         ended: whether the coroutine is over.
     """
 
@@ -240,11 +242,12 @@ class _Call(Generic[T]):
         kwargs: dict[str, Any] | None = None,
     ) -> None:
         self.inbox: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
-        self.ended = False
+        self.ended: bool = False
         self._loop = loop
         self._function = function
         self._args = args
         self._kwargs = kwargs or {}
+        self.is_started: bool = False
         self._is_received = False
         self._is_cancelled = False
         self._scope: anyio.CancelScope | None = None
@@ -252,6 +255,8 @@ class _Call(Generic[T]):
         self._results: list[T] = []
 
     def start(self) -> None:
+        """Start it in the loop."""
+        self.is_started = True
         self._loop.post(self, self._receive)
 
     def _receive(self) -> None:
@@ -301,13 +306,13 @@ class _Call(Generic[T]):
             raise ApiConnectionError("the client was closed during the call")
         return self._results.pop()
 
-    def cancel(self) -> None:
+    def cancel(self, *, wait: bool = True) -> None:
         """Cancel it, and wait for its end, unless this thread is the one that it would end in."""
         if self.ended or not self._loop.is_of_this_process:
             return
         with suppress(ApiConnectionError):
             self._loop.post(self, self._cancel)
-            while self._loop.can_be_waited_for and self.inbox.get() is not None:
+            while wait and self._loop.can_be_waited_for and self.inbox.get() is not None:
                 pass
 
     def _cancel(self) -> None:
@@ -323,19 +328,15 @@ class PortalContext(Generic[T]):
 
     def __init__(self, portal: Portal, manager: AbstractAsyncContextManager[T]) -> None:
         self._loop = portal.running_loop()
-        self._call = _Call(self._loop, self._run)
-        self._manager = manager
-        self._leaving: anyio.Event
-        self._value: T
-        self._body_error: BaseException | None = None
+        self._body = _Body(manager)
+        self._call = _Call(self._loop, self._body.run)
+        self._body.inbox = self._call.inbox
 
-    async def _run(self) -> None:
-        async with self._manager as self._value:
-            self._leaving = anyio.Event()
-            self._call.inbox.put(_entered)
-            await self._leaving.wait()
-            if self._body_error is not None:
-                raise self._body_error
+    def __del__(self) -> None:
+        """Close what Ctrl-C left open: it may come before the first line of `__exit__`."""
+        call: _Call[None] | None = getattr(self, "_call", None)
+        if call is not None and call.is_started:
+            call.cancel(wait=False)
 
     def __enter__(self) -> T:
         try:
@@ -346,7 +347,7 @@ class PortalContext(Generic[T]):
         except BaseException:
             self._call.cancel()
             raise
-        return self._value
+        return self._body.value
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
@@ -354,16 +355,44 @@ class PortalContext(Generic[T]):
         if exc is not None and (not isinstance(exc, Exception) or isinstance(exc, StopIteration)):
             self._call.cancel()  # Ctrl-C raised in the loop would end it, and no coroutine can raise StopIteration
             return
-        self._body_error = exc
+        self._body.error = exc
         try:
             if not self._call.ended:
                 with suppress(ApiConnectionError):  # then the loop has ended, and this with it
-                    self._loop.post(self._call, self._leaving.set)
+                    self._loop.post(self._call, self._body.left.set)
             self._call.wait()
         except BaseException as error:
             if error is not exc:
                 self._call.cancel()  # does nothing if it has ended: Ctrl-C came while it was being left
                 raise
+
+
+class _Body(Generic[T]):
+    """The loop's side of a context. It holds no reference to the other side, which may so be collected.
+
+    Attributes:
+        inbox: gets `_entered`.
+        value: what the manager returned.
+        left: set when the `with` ends.
+        error: what the `with` raised.
+    """
+
+    inbox: SimpleQueue[Callable[[], object] | None]
+    value: T
+    left: anyio.Event
+
+    def __init__(self, manager: AbstractAsyncContextManager[T]) -> None:
+        self._manager = manager
+        self.error: BaseException | None = None
+
+    async def run(self) -> None:
+        """Enter the manager, wait for the end of the `with`, and leave it."""
+        async with self._manager as self.value:
+            self.left = anyio.Event()
+            self.inbox.put(_entered)
+            await self.left.wait()
+            if self.error is not None:
+                raise self.error
 
 
 def _entered() -> None:

@@ -1,12 +1,12 @@
 """The sync client over real sockets: the same answers, clean ends, Ctrl-C at any moment, any number of threads."""
 
-import asyncio
 import random
 import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import anyio
 import pytest
 
 from polyglot_async import (
@@ -94,13 +94,14 @@ def test_a_stream_left_early_gives_its_connection_up(sandbox, client, put, until
     assert task == client.transcriptions.get(task).task_id
 
 
-def test_it_works_inside_a_running_loop_as_in_a_notebook(sandbox, client, start):
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_it_works_inside_a_running_loop_as_in_a_notebook(sandbox, client, start, backend):
     task = start()
 
     async def cell():
         return client.transcriptions.get(task).task_id, [found.task_id for found in client.transcriptions.list()]
 
-    assert (task, [task]) == asyncio.run(cell())
+    assert (task, [task]) == anyio.run(cell, backend=backend)
 
 
 def test_many_threads_may_share_one_client(sandbox, client, put):

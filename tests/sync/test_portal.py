@@ -503,6 +503,39 @@ def test_what_interrupts_a_context_is_raised_when_the_context_has_cleaned_up(por
     assert [True] == slow_end.ended
 
 
+def test_a_context_that_is_dropped_without_its_exit_is_closed(portal, slow_end):
+    """Ctrl-C may come between `with` and the first line of `__exit__`."""
+    context = portal.context(slow_end())
+    context.__enter__()
+    del context
+    gc.collect()
+    until(lambda: [True] == slow_end.ended)
+
+
+def test_each_call_ends_when_the_portal_is_closed_at_any_moment():
+    for delay in range(20):
+        portal = Portal()
+        ends = []
+
+        def calls(portal=portal, ends=ends):
+            for _ in range(30):
+                try:
+                    portal.call(anyio.sleep, 0.0005)
+                except (ConfigurationError, ApiConnectionError) as error:
+                    ends.append(str(error))
+
+        threads = [threading.Thread(target=calls) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        time.sleep(delay / 2000)
+        portal.close()
+        for thread in threads:
+            thread.join(10)
+        assert not any(thread.is_alive() for thread in threads)
+        assert all("closed" in end for end in ends)
+        assert ends
+
+
 # Callbacks
 
 
