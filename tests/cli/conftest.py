@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import anyio
 import attrs
 import pytest
 
@@ -75,6 +76,15 @@ def polyglot(capfd):
         return Ended(code, out, err)
 
     return call
+
+
+@pytest.fixture
+def hurried():
+    """A clock that runs fifty times faster, for what waits and asks again."""
+    return Runtime(
+        monotonic=lambda: 50 * anyio.current_time(),
+        sleep=lambda seconds: anyio.sleep(seconds / 50),
+    )
 
 
 @pytest.fixture

@@ -170,22 +170,24 @@ def test_files_with_the_same_content_are_paid_for_once_and_each_gets_its_files(p
 
 
 def test_an_uncertain_one_is_reported_with_a_hint_and_sent_again_when_asked(
-    polyglot, environment, distinct, unprovable
+    polyglot, environment, distinct, unprovable, hurried
 ):
     path = distinct("unsure.wav")
-    ended = polyglot("transcribe", *JOURNAL, "--max-retries", 0, path)
+    ended = polyglot("transcribe", *JOURNAL, "--max-retries", 0, path, runtime=hurried)
     assert ended.code == 1
     assert "1 uncertain" in ended.err
     assert "hint: check with `polyglot list`" in ended.err
     assert "--on-uncertain retry" in ended.err
     assert states(polyglot) == {"unsure.wav": "ambiguous"}
-    again = polyglot("transcribe", *JOURNAL, "--max-retries", 0, "--json", path)
+    again = polyglot("transcribe", *JOURNAL, "--max-retries", 0, "--json", path, runtime=hurried)
     assert json.loads(again.out)["state"] == "uncertain"
-    assert polyglot("transcribe", *JOURNAL, "--on-uncertain", "retry", path).code == 0
+    assert polyglot("transcribe", *JOURNAL, "--on-uncertain", "retry", path, runtime=hurried).code == 0
 
 
-def test_raise_stops_at_the_first_uncertain_one(polyglot, environment, distinct, unprovable):
-    ended = polyglot("transcribe", *JOURNAL, "--max-retries", 0, "--on-uncertain", "raise", distinct("unsure.wav"))
+def test_raise_stops_at_the_first_uncertain_one(polyglot, environment, distinct, unprovable, hurried):
+    ended = polyglot(
+        "transcribe", *JOURNAL, "--max-retries", 0, "--on-uncertain", "raise", distinct("unsure.wav"), runtime=hurried
+    )
     assert ended.code == 1
     assert ended.err.startswith("stopped: 0 of 1 done")
 

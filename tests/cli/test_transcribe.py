@@ -84,8 +84,8 @@ def test_a_url_is_transcribed_into_the_current_folder(polyglot, environment, com
     assert record["error"]["message"]
 
 
-def test_an_uncertain_upload_is_reported_with_a_hint(polyglot, environment, media, unprovable):
-    ended = polyglot("transcribe", "--max-retries", 0, media("unsure.wav"))
+def test_an_uncertain_upload_is_reported_with_a_hint(polyglot, environment, media, unprovable, hurried):
+    ended = polyglot("transcribe", "--max-retries", 0, media("unsure.wav"), runtime=hurried)
     assert ended.code == 1
     assert "1 uncertain" in ended.err
     assert "polyglot list" in ended.err
