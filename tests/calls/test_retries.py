@@ -1,6 +1,6 @@
 """What is free is asked again after what may pass; what starts paid work is not, unless it certainly was not accepted.
 
-Time is handed in: the client's sleeps are noted and take no time.
+The client's sleeps are noted and take no time. After a 429 its limiter waits a second or more, so few tests have one.
 """
 
 import anyio.lowlevel
@@ -18,7 +18,7 @@ from polyglot_async import (
 )
 
 PASSING_FAILURES = [
-    *(httpx.Response(status) for status in (408, 429, 500, 501, 502, 503, 504, 507, 520, 524, 530, 599)),
+    *(httpx.Response(status) for status in (408, 500, 501, 502, 503, 504, 507, 520, 524, 530, 599)),
     httpx.ConnectError("refused"),
     httpx.ConnectTimeout("no answer"),
     httpx.ReadError("reset"),
@@ -59,17 +59,21 @@ def retrying(connect, sleeps):
         sleeps.append(seconds)
         await anyio.lowlevel.checkpoint()
 
-    return lambda **options: connect(
-        **{"max_retries": 2, "runtime": Runtime(sleep=sleep, random=lambda: 0.5), **options}
-    )
+    runtime = Runtime(sleep=sleep, random=lambda: 0.5)
+    return lambda **options: connect(**{"max_retries": 2, "runtime": runtime, **options})
 
 
-@pytest.mark.parametrize("failure", PASSING_FAILURES, ids=label)
-@pytest.mark.parametrize("name", FREE_CALLS)
+@pytest.mark.parametrize(
+    ("name", "failure"),
+    [
+        pytest.param(name, failure, id=f"{name}-{label(failure)}")
+        for name in FREE_CALLS
+        for failure in PASSING_FAILURES
+        if (name, label(failure)) != ("convert_audio", "ReadTimeout")  # see the next test
+    ],
+)
 @pytest.mark.asyncio
 async def test_a_free_call_is_sent_again_after_what_may_pass(name, failure, api, retrying, sleeps, tmp_path):
-    if name == "convert_audio" and isinstance(failure, httpx.ReadTimeout):
-        pytest.skip("a conversion is not repeated after a timeout: see below")
     call = CALLS[name]
     route = api.route(method=call.method, path=call.path).mock(side_effect=[failure, failure, call.response()])
     async with retrying() as client:
@@ -105,7 +109,7 @@ async def test_an_answer_that_cannot_be_read_is_asked_for_once_more(name, api, r
     assert 2 + 2 == route.call_count
 
 
-@pytest.mark.parametrize("status", [408, 429, 500, 503, 599])
+@pytest.mark.parametrize("status", [408, 500, 503, 599])
 @pytest.mark.parametrize("retries", [0, 1, 3])
 @pytest.mark.asyncio
 async def test_max_retries_counts_what_follows_the_first_attempt(status, retries, api, retrying):
@@ -114,6 +118,14 @@ async def test_max_retries_counts_what_follows_the_first_attempt(status, retries
         with pytest.raises(ApiStatusError) as caught:
             await client.transcriptions.get("t1")
     assert (status, 1 + retries) == (caught.value.status_code, route.call_count)
+
+
+@pytest.mark.asyncio
+async def test_a_free_call_is_sent_again_after_a_429(api, retrying):
+    route = api.get("/transcriptions/t1").mock(side_effect=[httpx.Response(429), CALLS["get"].response()])
+    async with retrying() as client:
+        assert CALLS["get"].value == await client.transcriptions.get("t1")
+    assert 2 == route.call_count
 
 
 @pytest.mark.parametrize("status", LASTING_FAILURES)
@@ -183,9 +195,7 @@ async def test_paid_work_is_sent_again_where_the_complete_list_does_not_have_it(
 async def test_a_redirect_that_keeps_the_method_is_followed_on_the_same_origin(name, status, api, retrying, tmp_path):
     call = CALLS[name]
     route = api.route(method=call.method, path=call.path).respond(status, headers={"location": f"/v2{call.path}"})
-    moved = api.route(method=call.method, url__startswith=f"https://polyglotvoice.ru/v2{call.path}").mock(
-        return_value=call.response()
-    )
+    moved = api.request(call.method, f"https://polyglotvoice.ru/v2{call.path}").mock(return_value=call.response())
     async with retrying() as client:
         assert call.value == await finish(call.make(client, tmp_path))
     assert (1, 1) == (route.call_count, moved.call_count)
