@@ -14,13 +14,15 @@ from .._errors import (
     ConfigurationError,
     PolyglotError,
     SubmissionUncertainError,
-    TaskError,
-    WaitTimeoutError,
+    TaskCancelledError,
+    TaskFailedError,
 )
 from ._formatting import scrub
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from .._models import Task
 
 FAILED, USAGE, INTERRUPTED, BROKEN_PIPE, TERMINATED = 1, 2, 130, 141, 143
 
@@ -117,20 +119,29 @@ def _hint(error: BaseException) -> str | None:
     if isinstance(error, SubmissionUncertainError):
         found = ", ".join(task.task_id for task in error.candidates)
         return f"it may be {found}: polyglot get ID" if found else "check whether it was started: polyglot list"
-    if isinstance(error, WaitTimeoutError):
-        return f"the task goes on; fetch it later: polyglot result {error.task.task_id}"
+    task = _task_left(error)
+    fetch = f"the task is paid for; fetch it later: polyglot result {task.task_id}" if task is not None else None
     if isinstance(error, AuthenticationError):
-        return "an sk_ key is valid for 30 days; make a new one in your profile on the site"
-    return None
+        renew = "an sk_ key is valid for 30 days; make a new one in your profile on the site"
+        return f"{renew}; {fetch}" if fetch else renew
+    return fetch
+
+
+def _task_left(error: BaseException) -> Task | None:
+    """Return the task that goes on at the service, or is done there, although the call failed."""
+    if not isinstance(error, PolyglotError) or isinstance(error, TaskFailedError | TaskCancelledError):
+        return None
+    return error.task
 
 
 def _fields(error: BaseException) -> list[tuple[str, Any]]:
+    fields: list[tuple[str, Any]] = []
+    if isinstance(error, PolyglotError) and error.task is not None:
+        fields += [("task_id", error.task.task_id), ("status", str(error.task.status))]
     if isinstance(error, ApiStatusError):
-        return [(name, getattr(error, name)) for name in ("status_code", "detail", "request_id", "retry_after")]
-    if isinstance(error, TaskError):
-        return [("task_id", error.task.task_id), ("status", str(error.task.status))]
+        fields += [(name, getattr(error, name)) for name in ("status_code", "detail", "request_id", "retry_after")]
     if isinstance(error, IncompleteError):
-        return [("summary", error.summary)]
+        fields += [("summary", error.summary)]
     if isinstance(error, SubmissionUncertainError):
-        return [("source_name", error.source_name), ("candidates", [task.task_id for task in error.candidates])]
-    return []
+        fields += [("source_name", error.source_name), ("candidates", [task.task_id for task in error.candidates])]
+    return fields

@@ -10,8 +10,10 @@ from polyglot_async import (
     AuthenticationError,
     ConfigurationError,
     MediaError,
+    ServerError,
     SubmissionUncertainError,
     Task,
+    TaskFailedError,
     TaskStatus,
     WaitTimeoutError,
 )
@@ -54,6 +56,24 @@ def test_an_uncertain_submission_comes_with_a_hint():
 
 def test_a_wait_that_timed_out_says_how_to_fetch_the_result():
     assert "polyglot result t1" in str(describe_error(WaitTimeoutError("late", task=TASK)).hint)
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        (ServerError("bad gateway", status_code=502), "fetch it later: polyglot result t1"),
+        (
+            AuthenticationError("expired", status_code=401),
+            "make a new one in your profile on the site; the task is paid",
+        ),
+        (TaskFailedError("no speech", task=TASK), None),
+    ],
+)
+def test_after_the_start_of_a_task_the_hint_says_how_to_fetch_it(error, hint):
+    error.task = TASK
+    report = describe_error(error)
+    assert report.to_json()["task_id"] == "t1"
+    assert report.hint is None if hint is None else hint in report.hint
 
 
 def test_a_status_error_has_fields_for_scripts():
