@@ -21,6 +21,7 @@ from ._runtime import Runtime
 from ._tasks.account import fetch_limits
 from ._tasks.calls import AsyncTranscriptions, check_seconds
 from ._tasks.poller import TaskPoller
+from ._tasks.proof import KnownTasks
 from ._tasks.schedule import PollSchedule
 from ._tasks.submit import Submitter
 from ._uploads.sources import is_media_url
@@ -64,7 +65,6 @@ class AsyncPolyglot:
     """
 
     _to_close = False
-    _used = False
     _original: AsyncPolyglot | None = None
 
     def __init__(
@@ -99,8 +99,10 @@ class AsyncPolyglot:
             timeout=timeout,
             max_retries=max_retries,
         )
-        self._submitter = Submitter.over(self._transport, self._note_start)
-        self._poller = TaskPoller(self._submitter.known, runtime.poll_schedule or PollSchedule())
+        known = KnownTasks()
+        self._poller = TaskPoller(known, runtime.poll_schedule or PollSchedule())
+        self._submitter = Submitter.over(self._transport, known, self._poller.started)
+        self._calls = AsyncTranscriptions(self._transport, self._submitter, self._poller)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._transport.base_url}>"
@@ -125,7 +127,7 @@ class AsyncPolyglot:
         return self.aclose
 
     def __del__(self) -> None:
-        if self._to_close and self._used:
+        if self._to_close and self._transport.hosts_reached:
             warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
 
     def with_options(
@@ -145,27 +147,20 @@ class AsyncPolyglot:
         view._original = self._original or self  # noqa: SLF001 - it closes the connections, so it has to live as long
         view._transport = attrs.evolve(self._transport, **changes)  # noqa: SLF001
         _check_options(view._transport.timeout, view._transport.max_retries)  # noqa: SLF001
+        view._calls = AsyncTranscriptions(view._transport, self._submitter, self._poller)  # noqa: SLF001
         return view
 
     @property
     def transcriptions(self) -> AsyncTranscriptions:
         """The calls of the API."""
-        self._use()
-        return AsyncTranscriptions(self._transport, self._submitter, self._poller)
+        return self._calls
 
     async def limits(self) -> Limits:
         """Get the account's live limits.
 
         What could not be read is named in `not_understood` and logged as a warning.
         """
-        self._use()
         return await fetch_limits(self._transport)
-
-    def _use(self) -> None:
-        (self._original or self)._used = True  # noqa: SLF001 - a client of our own kind
-
-    def _note_start(self, task_id: str) -> None:
-        self._poller.started(task_id, self._transport.runtime.monotonic())
 
     async def transcribe(
         self,
@@ -198,7 +193,7 @@ class AsyncPolyglot:
                 for and fetched without being paid for again.
         """
         check_seconds("timeout", timeout)
-        calls = self.transcriptions
+        calls = self._calls
         if is_media_url(source):
             task = await calls.from_url(
                 source, model=model, input_language=input_language, output_language=output_language, extra=extra

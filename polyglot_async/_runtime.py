@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from ._tasks.schedule import PollSchedule
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 @attrs.frozen(kw_only=True)
@@ -38,7 +35,7 @@ class Runtime:
     """
 
     monotonic: Callable[[], float] = anyio.current_time
-    utc_now: Callable[[], datetime] = _utc_now
+    utc_now: Callable[[], datetime] = partial(datetime.now, UTC)
     unix_time: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
     random: Callable[[], float] = random.random

@@ -45,7 +45,7 @@ def translate(
         return error_of(
             ApiResponse(
                 status_code=error.response.status_code,
-                headers=lower_names(error.response.headers),
+                headers=dict(error.response.headers.items()),
                 body=b"",
                 method=method,
                 url=url,
@@ -112,11 +112,6 @@ def proxy_variable(scheme: str) -> str | None:
     """Return the name of the environment's variable that sets the proxy for `scheme`, or None."""
     names = (f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY")
     return next((name for name in names if os.environ.get(name)), None)
-
-
-def lower_names(headers: httpx.Headers) -> dict[str, str]:
-    """Return headers with their names in lower case; of a repeated one the last value."""
-    return {name.lower(): value for name, value in headers.items()}
 
 
 def bare_url(url: httpx.URL) -> str:

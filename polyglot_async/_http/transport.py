@@ -26,7 +26,7 @@ from .._errors import (
 )
 from .._runtime import Runtime
 from .._version import __version__
-from .httpx_errors import bare_url, lower_names, translate
+from .httpx_errors import bare_url, translate
 from .retry import LONGEST_RETRY_AFTER, Action, Attempts, delay, next_action
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class Transport:
             token = None if anonymous else await self.credential.get(refused=refused)
             try:
                 response = await self._send(request, body, {}, token, task_slot)
-                answer = await _read(response)
+                answer = await self._read(response, request)
                 if len(answer.body) > LARGE_ANSWER:
                     return RawResponse(answer, await to_thread.run_sync(parse, answer))
                 return RawResponse(answer, parse(answer))
@@ -164,7 +164,7 @@ class Transport:
             except PolyglotError as error:
                 refused = await self._before_retry(error, request, body, attempts, token, refused)
         try:
-            yield StreamedResponse(response.status_code, lower_names(response.headers), response)
+            yield StreamedResponse(response.status_code, dict(response.headers.items()), response)
         finally:
             await _close(response)
 
@@ -232,8 +232,9 @@ class Transport:
             followed = _METHOD_KEEPING_STATUSES if request.endpoint.method == "POST" else _FOLLOWED_STATUSES
             location = response.headers.get("location")
             if response.status_code not in followed or location is None:
-                raise await self._error_of(response, request)
-            await _read_error(response)  # to its end, so that the connection can be used again
+                answer = await self._read(response, request, most=KEPT_BODY_BYTES)
+                raise error_of(answer, self.runtime.utc_now(), billable=request.endpoint.billable)
+            await self._read(response, request, most=KEPT_BODY_BYTES)  # so that the connection can be used again
             target = response.url.join(location)
             if not _same_origin(target, url):
                 # A file may lie elsewhere, and is fetched there without the credential. A call may not.
@@ -302,53 +303,30 @@ class Transport:
             timeout = httpx.Timeout(self.timeout, connect=min(CONNECT_SECONDS, self.timeout), pool=None)
         return self.http.build_request(request.endpoint.method, url, headers=merged, content=content, timeout=timeout)
 
-    async def _error_of(self, response: httpx.Response, request: ApiRequest) -> PolyglotError:
-        answer = await _read_error(response)
-        return error_of(answer, self.runtime.utc_now(), billable=request.endpoint.billable)
-
-
-async def _read(response: httpx.Response) -> ApiResponse:
-    """Read the whole body, and close the response."""
-    body = bytearray()
-    chunks = response.aiter_bytes()
-    try:
-        async for chunk in chunks:
-            body += chunk
-            if len(body) > LARGEST_BUFFERED_ANSWER:
-                await _drop(response, chunks)
-                method, url = response.request.method, bare_url(response.request.url)
-                raise ResponseDecodeError(f"{method} {url}: the answer does not end", method=method, url=url)
-    except httpx.HTTPError as error:
-        raise translate(error, response.request, body_complete=True) from error
-    finally:
-        await _close(response)
-    return _answer(response, bytes(body))
-
-
-async def _read_error(response: httpx.Response) -> ApiResponse:
-    """Read the first bytes of an error's body, and close the response: the status says the most."""
-    body = bytearray()
-    chunks = response.aiter_bytes()
-    try:
-        with suppress(httpx.HTTPError):
+    async def _read(self, response: httpx.Response, request: ApiRequest, most: int | None = None) -> ApiResponse:
+        """Read the whole body, or with `most` the first bytes of an error's, and close the response."""
+        method, url = request.endpoint.method, self.base_url + request.path
+        body = bytearray()
+        chunks = response.aiter_bytes()
+        try:
             async for chunk in chunks:
                 body += chunk
-                if len(body) >= KEPT_BODY_BYTES:
+                if len(body) > (LARGEST_BUFFERED_ANSWER if most is None else most):
                     await _drop(response, chunks)
+                    if most is None:
+                        raise ResponseDecodeError(f"{method} {url}: the answer does not end", method=method, url=url)
                     break
-    finally:
-        await _close(response)
-    return _answer(response, bytes(body))
-
-
-def _answer(response: httpx.Response, body: bytes) -> ApiResponse:
-    return ApiResponse(
-        status_code=response.status_code,
-        headers=lower_names(response.headers),
-        body=body,
-        method=response.request.method,
-        url=bare_url(response.request.url),
-    )
+        except httpx.HTTPError as error:
+            if most is None:  # of an error's body, what has come is enough: the status says the most
+                raise translate(error, response.request, body_complete=True) from error
+        finally:
+            # Shielded, so that a cancelled call still returns its connection to the pool or closes it.
+            with anyio.CancelScope(shield=True):
+                await response.aclose()
+        headers = dict(response.headers.items())
+        return ApiResponse(
+            status_code=response.status_code, headers=headers, body=bytes(body), method=method, url=url
+        )
 
 
 async def _drop(response: httpx.Response, chunks: AsyncIterator[bytes]) -> None:

@@ -141,11 +141,3 @@ class Item:
         self.record = before.moved(to, at=self.unix_time(), **facts)
         if self.store is not None and self.record.stored() != before.stored():
             await self.store.write(self.record)
-
-    async def leaving(self) -> None:
-        """The first byte of a submission is about to leave."""
-        await self.move(State.LEAVING)
-
-    async def left(self) -> None:
-        """The last byte of a submission is about to leave."""
-        await self.move(State.LEFT)

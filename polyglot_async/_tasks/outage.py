@@ -31,15 +31,18 @@ class OutageGate:
 
     Nothing is guessed from one failure: a cheap free request (the list) is asked, and only if that fails too is it an
     outage. Then it is asked again until it is answered.
+
+    Attributes:
+        over: set when the outage is over; None while there is none.
     """
 
     _transport: Transport = attrs.field(repr=False)
-    _over: anyio.Event | None = attrs.field(default=None, init=False, repr=False)
+    over: anyio.Event | None = attrs.field(default=None, init=False, repr=False)
 
     async def wait(self) -> None:
         """Wait until there is no outage."""
-        while self._over is not None:
-            await self._over.wait()
+        while self.over is not None:
+            await self.over.wait()
 
     async def wait_out(self, error: PolyglotError, *, timeout: float) -> bool:
         """Probe after a failure. Return False if the service answers at once, True once it is back after an outage.
@@ -47,16 +50,16 @@ class OutageGate:
         Raises:
             ServiceUnavailableError: it has not come back within `timeout` seconds; its cause is the last failure.
         """
-        if self._over is not None:
+        if self.over is not None:
             await self.wait()
             return True
         if await self._probe() is None:
             return False
-        self._over = anyio.Event()
+        self.over = anyio.Event()
         try:
             await self._until_back(error, timeout)
         finally:
-            over, self._over = self._over, None
+            over, self.over = self.over, None
             over.set()
         return True
 

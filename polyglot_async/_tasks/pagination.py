@@ -50,8 +50,9 @@ class TaskPages:
             limit=self._page_size, offset=self._offset, cursor=self._cursor, filters=self._filters
         )
         page = (await self._transport.call(request, endpoints.parse_page)).parse()
-        new = tuple(task for task in page.items if task.task_id not in self._seen)
-        self._seen.update(task.task_id for task in new)
+        unique = {task.task_id: task for task in reversed(page.items) if task.task_id not in self._seen}
+        new = tuple(reversed(unique.values()))
+        self._seen |= unique.keys()
         self._offset += page.received
         # Entries that are no tasks are skipped, so one page may have none and not be the end; two in a row are.
         is_end = not page.received or (not new and (bool(page.items) or self._had_nothing_new))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
@@ -30,8 +31,6 @@ from .pagination import TaskPages
 from .schedule import SLACK, PollSchedule, TaskDurations, coalesce
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from .._http.transport import Transport
     from .._models import WebhookEvent
     from .proof import KnownTasks
@@ -59,12 +58,9 @@ class _Wait:
     poll_interval: float | None
     polled: float | None = None
     was_seen: bool = False
+    is_over: bool = False
     changed: anyio.Event = attrs.field(factory=anyio.Event)
     error: PolyglotError | None = None
-
-    @property
-    def is_over(self) -> bool:
-        return self.error is not None or self.task.status.is_final
 
 
 @attrs.define(eq=False)
@@ -167,9 +163,10 @@ class TaskPoller:
         try:
             while not own.is_over:
                 self._wake = anyio.Event()
-                self._apply_events()
-                if own.is_over:
-                    return
+                if self._events:
+                    self._apply_events()
+                    if own.is_over:
+                        return
                 now = own.transport.runtime.monotonic()
                 seconds = self._next_poll_at(now) - now
                 if seconds > 0:
@@ -189,13 +186,17 @@ class TaskPoller:
                 self._see(wait, _after(wait.task, event))
 
     def _next_poll_at(self, now: float) -> float:
-        waits = [wait for waits in self._waits.values() for wait in waits if not wait.is_over]
         expected = self._durations.expected()
-        slack = SLACK * (expected.seconds if expected else 0.0)
-        due = coalesce((self._due(wait, now) for wait in waits if not wait.poll_interval), slack)
-        fixed = [(wait.polled or wait.started) + wait.poll_interval for wait in waits if wait.poll_interval]
-        due = max(due, self._last_poll + self._schedule.floor)
-        return min(due, *fixed) if fixed else due
+        dues: list[float] = []
+        fixed = math.inf
+        for waits in self._waits.values():
+            for wait in waits:
+                if wait.poll_interval:
+                    fixed = min(fixed, (wait.polled or wait.started) + wait.poll_interval)
+                elif not wait.is_over:
+                    dues.append(self._due(wait, now))
+        due = coalesce(dues, SLACK * expected.seconds if expected else 0.0)
+        return min(fixed, max(due, self._last_poll + self._schedule.floor))
 
     def _due(self, wait: _Wait, now: float) -> float:
         if not wait.has_known_start and wait.polled is None:
@@ -208,22 +209,26 @@ class TaskPoller:
 
     async def _poll(self, transport: Transport) -> None:
         """Ask once about all waits. What the retry policy would repeat is waited out; anything else ends them."""
-        waits = {task_id: waits for task_id, waits in self._waits.items() if not waits[0].is_over}
+        wanted: set[str] = set()
+        for task_id, waits in self._waits.items():
+            if not waits[0].is_over:
+                wanted.add(task_id)
         now = transport.runtime.monotonic
+        polled = list(wanted)
         try:
-            if len(waits) == 1:
-                await self._poll_one(transport, next(iter(waits)))
+            if len(wanted) == 1:
+                await self._poll_one(transport, polled[0])
             else:
-                await self._poll_list(transport, set(waits))
+                await self._poll_list(transport, wanted)
             self._unreadable = 0
             self._last_error = None
         except PolyglotError as error:
             self._last_error = error
             # A poll that failed postpones the next one as one that saw nothing would.
-            for wait in _each(waits.values()):
+            passes = self._passes(error)
+            for wait in [wait for task_id in polled for wait in self._waits.get(task_id, ())]:
                 wait.polled = now()
-            if not self._passes(error):
-                for wait in _each(waits.values()):
+                if not passes:
                     self._end(wait, error)
         self._last_poll = now()
 
@@ -273,23 +278,20 @@ class TaskPoller:
         now = wait.transport.runtime.monotonic()
         wait.task, wait.was_seen = task, True
         if task.status.is_final:
+            wait.is_over = True
             wait.changed.set()
         else:
             wait.polled = now
         if wait.has_known_start:
-            note = self._durations.finished if task.status.is_final else self._durations.unfinished
+            note = self._durations.finished if wait.is_over else self._durations.unfinished
             note(now - wait.started, task.audio_duration_seconds)
 
     def _end(self, wait: _Wait, error: PolyglotError) -> None:
-        wait.error = error
+        wait.error, wait.is_over = error, True
         wait.changed.set()
 
 
 _RUNNING = frozenset({TaskStatus.QUEUED, TaskStatus.PROCESSING})
-
-
-def _each(waits: Iterable[list[_Wait]]) -> Iterable[_Wait]:
-    return (wait for waits_of_one in waits for wait in waits_of_one)
 
 
 def _after(task: Task, event: WebhookEvent) -> Task:

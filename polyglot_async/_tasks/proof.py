@@ -146,7 +146,7 @@ class Prover:
 
     _transport: Transport = attrs.field(repr=False)
     _gate: OutageGate = attrs.field(repr=False)
-    known: KnownTasks = attrs.field(factory=KnownTasks, repr=False)
+    known: KnownTasks = attrs.field(repr=False)
     _sources: dict[str, Source] = attrs.field(factory=dict, init=False, repr=False)
     _lock: anyio.Lock | None = attrs.field(default=None, init=False, repr=False)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
 REMEMBERED_TASKS = 32
 NARROW = 0.02
@@ -128,10 +128,13 @@ class PollSchedule:
         return last + min(self.ceiling, max(self.floor, step))
 
 
-def coalesce(polls: Iterable[float], slack: float) -> float:
+def coalesce(polls: Sequence[float], slack: float) -> float:
     """Return one time for the polls of several tasks: when the first is due, put off by at most `slack` to catch those due right after.
 
     Without tasks it is infinity.
     """
-    dues = sorted(polls)
-    return max((due for due in dues if due <= dues[0] + slack), default=math.inf)
+    last = first = min(polls, default=math.inf)
+    for due in polls:
+        if last < due <= first + slack:
+            last = due
+    return last

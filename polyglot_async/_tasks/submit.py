@@ -39,22 +39,19 @@ class Submitter:
     Attributes:
         gate: holds new work back while the service cannot be reached.
         prover: finds out what became of ambiguous submissions.
+        known: tasks that are known to be ours, or older.
     """
 
     gate: OutageGate
     prover: Prover
-    _on_start: Callable[[str], None] = attrs.field(repr=False)
+    known: KnownTasks = attrs.field(repr=False)
+    _on_start: Callable[[str, float], None] = attrs.field(repr=False)
 
     @classmethod
-    def over(cls, transport: Transport, on_start: Callable[[str], None]) -> Submitter:
-        """Return one that asks over `transport`, and calls `on_start` with the id of each task that it starts."""
+    def over(cls, transport: Transport, known: KnownTasks, on_start: Callable[[str, float], None]) -> Submitter:
+        """Return one that asks over `transport`, and calls `on_start` with id and time of each task that it starts."""
         gate = OutageGate(transport)
-        return cls(gate, Prover(transport, gate), on_start)
-
-    @property
-    def known(self) -> KnownTasks:
-        """Tasks that are known to be ours, or older."""
-        return self.prover.known
+        return cls(gate, Prover(transport, gate, known), known, on_start)
 
     async def submit(
         self,
@@ -74,10 +71,11 @@ class Submitter:
             PolyglotError: as the tree of errors says; no work was started.
         """
         attempts = attempts or Attempts(transport.max_retries)
-        body.on_first_byte, body.on_last_byte = item.leaving, item.left
+        body.on_first_byte, body.on_last_byte = partial(item.move, State.LEAVING), partial(item.move, State.LEFT)
         began = transport.runtime.unix_time()
         while True:
-            await self.gate.wait()
+            if self.gate.over is not None:
+                await self.gate.wait()
             try:
                 raw = await transport.call(
                     request, endpoints.parse_started, body, attempts=attempts, task_slot=task_slot
@@ -100,7 +98,7 @@ class Submitter:
             digest = body.digest
             own = OwnTask(by=transport.runtime.unix_time(), digest=digest, size=digest.size if digest else None)
             self.known.add_own(raw.parse().task_id, own)
-            self._on_start(raw.parse().task_id)
+            self._on_start(raw.parse().task_id, transport.runtime.monotonic())
             return raw
 
     async def settle(self, items: list[tuple[Item, Doubt]], *, outage_timeout: float) -> list[Proof]:
