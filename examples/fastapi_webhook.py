@@ -1,4 +1,4 @@
-"""A small service: takes recordings, lets Polyglot Voice transcribe them, and is told when each is done. No polling.
+"""A small service: it uploads recordings, and a webhook event fetches each transcript when it is ready. No polling.
 
     pip install polyglot_async fastapi uvicorn
     export POLYGLOT_API_KEY=sk_... POLYGLOT_WEBHOOK_SECRET=...
@@ -31,14 +31,14 @@ FOLDER = Path(os.environ.get("TRANSCRIPTS", "transcripts"))
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Hold one client for the life of the service."""
+    """Open one client, and close it when the service stops."""
     async with AsyncPolyglot() as client:
         app.state.client = client
         yield
 
 
 async def store_transcript(event: WebhookEvent) -> None:
-    """Fetch and save what an event announces. If this raises, the delivery is answered 500 and comes again."""
+    """Fetch and save a transcript. If this raises, the answer is 500, and the service sends the event again."""
     if event.status == TaskStatus.COMPLETED:
         transcript = await app.state.client.transcriptions.result(event.task_id)
         for suffix in ("srt", "txt"):
@@ -48,7 +48,7 @@ async def store_transcript(event: WebhookEvent) -> None:
 
 
 def file_of(task_id: str, suffix: str) -> Path:
-    """Where a task's file lives. The id comes from outside, so it must not become a path."""
+    """Return the path of a task's file. The id comes from outside, so it is quoted, and cannot lead elsewhere."""
     return FOLDER / f"{quote(task_id, safe='')}.{suffix}"
 
 
@@ -64,15 +64,15 @@ app.mount("/polyglot", receiver)
 
 
 @app.post("/recordings", status_code=202)
-async def take_recording(request: Request, name: str) -> dict[str, str]:
-    """Pass a recording on to the service as it comes in, without holding it in memory."""
+async def upload_recording(request: Request, name: str) -> dict[str, str]:
+    """Upload a recording while it comes in, without holding it in memory."""
     task = await app.state.client.transcriptions.upload(request.stream(), name=Path(name).name)
     return {"task_id": task.task_id}
 
 
 @app.get("/transcripts/{task_id}/{suffix}")
-def give_transcript(task_id: str, suffix: Literal["srt", "txt"]) -> PlainTextResponse:
-    """Give a transcript; 404 while there is none, 422 if there never will be."""
+def read_transcript(task_id: str, suffix: Literal["srt", "txt"]) -> PlainTextResponse:
+    """Return a transcript; 404 while there is none, 422 if there never will be."""
     if file_of(task_id, "failed").exists():
         raise HTTPException(422, file_of(task_id, "failed").read_text(encoding="utf-8"))
     if not file_of(task_id, suffix).exists():

@@ -350,11 +350,7 @@ class TaskPage:
     items: tuple[Task, ...]
     total: int | None = None
     next_cursor: str | None = None
-    received: int = attrs.field(repr=False)
-
-    @received.default
-    def _received(self) -> int:
-        return len(self.items)
+    received: int = attrs.field(default=attrs.Factory(lambda page: len(page.items), takes_self=True), repr=False)
 
 
 @attrs.frozen(kw_only=True)

@@ -1,6 +1,6 @@
-"""Segments to SubRip (SRT), WebVTT and plain text. Pure functions: nothing is read or written.
+"""Segments to SubRip (SRT), WebVTT and plain text. Pure functions, without I/O.
 
-Times are seconds. SRT has no standard; what is written here is what players agree on: a counter, `HH:MM:SS,mmm`, the
+Times are seconds. SRT has no standard; this module writes what players agree on: a counter, `HH:MM:SS,mmm`, the
 text, a blank line. WebVTT follows the W3C's "WebVTT: The Web Video Text Tracks Format", sections 4.1 and 4.2.
 """
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Cue", "to_srt", "to_txt", "to_vtt"]
 
 _LONGEST_SECONDS = 1e9
-"""Thirty years: a time beyond that is an error of the recogniser, and no reason to lose its words."""
+"""Thirty years: a time beyond that is an error of the recogniser, and its words are still rendered."""
 
 
 class Cue(Protocol):
@@ -32,7 +32,7 @@ class Cue(Protocol):
 
     @property
     def text(self) -> str:
-        """What is said."""
+        """The words."""
         ...
 
 
@@ -62,7 +62,7 @@ def _cues(segments: Iterable[Cue]) -> Iterator[tuple[int, int, str]]:
         text = "\n".join(line for line in map(str.strip, segment.text.splitlines()) if line)
         if text:
             start = _milliseconds(segment.start)
-            # A cue that ends as it starts is none (WebVTT, section 4.1), so a millisecond is the least.
+            # A cue has to end after its start (WebVTT, section 4.1), so it lasts at least a millisecond.
             yield start, max(start + 1, _milliseconds(segment.end)), text
 
 

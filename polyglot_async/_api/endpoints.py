@@ -192,7 +192,8 @@ def parse_limits(response: ApiResponse) -> Limits:
 
 def _segment(value: str, what: str) -> str:
     """Escape one path segment, so that no id can lead elsewhere on the service."""
-    value = _plain(value)
+    if isinstance(value, Enum):
+        value = value.value
     if value in {"", ".", ".."}:
         raise ValueError(f"{value!r} is not a {what}")
     return quote(value, safe="")
