@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from .._batch.batch import BatchStream
 from .._batch.outcomes import BatchProgress
 from .._downloads.remote_file import MediaStream, RemoteMedia
 from .._errors import ConfigurationError
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
+    from .._batch.batch import BatchStream
     from .._batch.outcomes import Outcome
     from .._models import Task
     from .portal import Portal, PortalContext
@@ -173,7 +173,7 @@ class SyncBatch:
 
     @property
     def progress(self) -> BatchProgress:
-        """How far the batch has come."""
+        """Progress of the batch."""
         return BatchProgress() if self._stream is None else self._stream.progress
 
     @property
@@ -181,8 +181,15 @@ class SyncBatch:
         """Names of the items whose tasks go on at the service, or may: after an early end, what was left running."""
         return () if self._stream is None else self._stream.in_flight
 
-    @parameters_of(BatchStream.acknowledge)
     def acknowledge(self) -> None:
+        """Note that the last outcome has been dealt with; asking for the next one does so too."""
+        self._portal.call(self._started().acknowledge)
+
+    def give_back(self) -> None:
+        """Leave the last outcome unacknowledged, so that a later run with the same journal returns it again."""
+        self._started().give_back()
+
+    def _started(self) -> BatchStream:
         if self._stream is None:
             raise ConfigurationError("the batch is not started: iterate over it, or open it in a `with`")
-        self._portal.call(self._stream.acknowledge)
+        return self._stream

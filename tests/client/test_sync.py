@@ -47,8 +47,8 @@ def test_errors_are_those_of_the_async_client(client):
         client.transcriptions.get("nothing")
 
 
-def test_the_source_to_disk_as_a_stream_and_as_a_file(client, put, tmp_path):
-    task = put(DATA)
+def test_the_source_to_disk_as_a_stream_and_as_a_file(client, start, tmp_path):
+    task = start(DATA)
     assert DATA == client.transcriptions.download_source(task, tmp_path / "film.mp4").read_bytes()
     with client.transcriptions.source(task) as stream:
         assert DATA == b"".join(stream)
@@ -74,8 +74,8 @@ def test_a_progress_callback_that_raises_ends_the_upload(sandbox, client, until)
     assert {} == sandbox.state()["tasks"]
 
 
-def test_the_list_may_be_left_early(sandbox, client, put):
-    ids = [put(b"x") for _ in range(30)][::-1]
+def test_the_list_may_be_left_early(sandbox, client, start):
+    ids = [start(b"x") for _ in range(30)][::-1]
     for task in client.transcriptions.list(page_size=10):
         if task.task_id == ids[12]:
             break
@@ -84,8 +84,8 @@ def test_the_list_may_be_left_early(sandbox, client, put):
     assert [10, 10, 10] == [len(page.items) for page in client.transcriptions.list(page_size=10).pages()]
 
 
-def test_a_stream_left_early_gives_its_connection_up(sandbox, client, put, until):
-    task = put(DATA)
+def test_a_stream_left_early_gives_its_connection_up(sandbox, client, start, until):
+    task = start(DATA)
     sandbox.faults.add("slow call=source bytes_per_second=200000")
     with client.transcriptions.source(task) as stream:
         assert DATA.startswith(next(iter(stream)))
@@ -104,8 +104,8 @@ def test_it_works_inside_a_running_loop_as_in_a_notebook(sandbox, client, start,
     assert (task, [task]) == anyio.run(cell, backend=backend)
 
 
-def test_many_threads_may_share_one_client(sandbox, client, put):
-    ids = [put(b"x") for _ in range(40)]
+def test_many_threads_may_share_one_client(sandbox, client, start):
+    ids = [start(b"x") for _ in range(40)]
     with ThreadPoolExecutor(8) as threads:
         assert ids == [task.task_id for task in threads.map(client.transcriptions.get, ids)]
         sums = threads.map(lambda _: len(list(client.transcriptions.list(page_size=7))), range(8))
@@ -198,8 +198,8 @@ def test_ctrl_c_during_a_wait_ends_it_and_the_client_goes_on(polyglot_sandbox_fa
     assert seconds < 3
 
 
-def test_ctrl_c_within_a_stream_closes_it(sandbox, script, put, until):
-    put(DATA)
+def test_ctrl_c_within_a_stream_closes_it(sandbox, script, start, until):
+    start(DATA)
     sandbox.faults.add("slow call=source bytes_per_second=100000")
     process = script(LONG_STREAM, sandbox.url, sandbox.api_key)
     assert "True\n" == process.stdout.readline()
@@ -259,11 +259,11 @@ def test_a_call_after_close_says_that_the_client_is_closed(sandbox, call, used):
     assert [] == sandbox.ledger.entries()
 
 
-def test_media_is_not_read_on_after_close(sandbox, put):
+def test_media_is_not_read_on_after_close(sandbox, start):
     client = Polyglot(sandbox.api_key, base_url=sandbox.url)
     with (
         pytest.raises(ApiConnectionError, match="the client was closed"),
-        client.transcriptions.open_source(put(DATA)) as media,
+        client.transcriptions.open_source(start(DATA)) as media,
     ):
         client.close()
         with pytest.raises(ConfigurationError, match="is closed"):
@@ -277,9 +277,22 @@ def test_a_batch_may_be_iterated_over_without_a_with(client):
     assert (2, ()) == (batch.progress.done, batch.in_flight)
 
 
-def test_a_batch_that_is_not_started_has_nothing_to_acknowledge(client):
+def test_an_outcome_that_is_given_back_comes_again(sandbox, client, tmp_path):
+    journal = tmp_path / "journal.db"
+    with client.batch([b"audio"], journal=journal) as outcomes:
+        for outcome in outcomes:
+            assert outcome.ok
+            outcomes.give_back()
+    assert 1 == len(list(client.batch([b"audio"], journal=journal)))
+    assert [] == list(client.batch([b"audio"], journal=journal))
+    assert 1 == sandbox.ledger.count("upload")
+
+
+@pytest.mark.parametrize("method", ["acknowledge", "give_back"])
+def test_a_batch_that_is_not_started_has_nothing_to_acknowledge(client, method):
+    batch = client.batch([b"audio"])
     with pytest.raises(ConfigurationError, match="not started: iterate over it, or open it in a `with`"):
-        client.batch([b"audio"]).acknowledge()
+        getattr(batch, method)()
 
 
 def test_a_batch_runs_once(sandbox, client):
@@ -290,8 +303,8 @@ def test_a_batch_runs_once(sandbox, client):
     assert 1 == sandbox.ledger.count("upload")
 
 
-def test_a_repr_says_what_to_do_and_makes_no_request(sandbox, client, put):
-    task = put(DATA)
+def test_a_repr_says_what_to_do_and_makes_no_request(sandbox, client, start):
+    task = start(DATA)
     calls = client.transcriptions
     batch = client.batch([b"audio"])
     with calls.source(task) as stream, calls.open_source(task) as media, calls.stream_download(task, "srt") as response:

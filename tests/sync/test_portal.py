@@ -31,6 +31,7 @@ from polyglot_async import (
     AuthenticationError,
     BatchProgress,
     ConfigurationError,
+    NotFoundError,
     Polyglot,
     TaskStatus,
     WebhookEvent,
@@ -49,6 +50,30 @@ def sandbox(polyglot_sandbox):
 def client(sandbox):
     with Polyglot(sandbox.api_key, base_url=sandbox.url) as client:
         yield client
+
+
+AUDIO = Path(__file__).parents[2] / "examples" / "audio"
+
+
+@pytest.fixture
+def files():
+    """The URL of a server that is not ours, with the recordings; it closes each connection."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(AUDIO))) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def recording_url(files):
+    return f"{files}/austen-0880.wav"
 
 
 @pytest.fixture
@@ -234,13 +259,14 @@ def test_context_variables_reach_the_loop(sandbox):
     assert {"set"} == set(seen)
 
 
-async def test_an_async_client_that_was_used_and_never_closed_warns(anyio_backend, sandbox):
-    client = AsyncPolyglot(sandbox.api_key, base_url=sandbox.url)
+async def test_an_async_client_that_was_used_and_never_closed_warns(anyio_backend, files):
+    client = AsyncPolyglot("sk_key", base_url=files)
     view = client.with_options(timeout=3)
-    client.transcriptions  # noqa: B018
+    with pytest.raises(NotFoundError):
+        await view.transcriptions.get("9b9c")
     del client
     gc.collect()
-    with pytest.warns(ResourceWarning, match=f"<AsyncPolyglot {sandbox.url}> was never closed"):
+    with pytest.warns(ResourceWarning, match=f"<AsyncPolyglot {files}> was never closed"):
         del view
 
 
@@ -670,25 +696,6 @@ def test_remote_media_is_a_file_of_the_standard_library(client):
 
 
 # The calls that no other test makes through the sync client
-
-
-AUDIO = Path(__file__).parents[2] / "examples" / "audio"
-
-
-@pytest.fixture
-def recording_url():
-    """Where the service can fetch a recording."""
-
-    class Handler(SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(AUDIO))) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/austen-0880.wav"
-        server.shutdown()
-        thread.join()
 
 
 def test_calls_by_url_and_conversions(client, recording_url, tmp_path):
