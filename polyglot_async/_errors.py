@@ -121,9 +121,9 @@ class ApiStatusError(PolyglotError):
 
     Attributes:
         status_code: the HTTP status.
-        detail: the body's `detail` as a readable sentence, or None (A15: it may be any JSON).
+        detail: the body's `detail` as a readable sentence, or None.
         request_id: the service's or its proxy's id of this request, where a header names one.
-        retry_after: seconds to wait, where the service said so (A12).
+        retry_after: seconds to wait, where the service said so.
         body: the answer's body, at most 64 KiB of it.
         method: HTTP method of the request.
         url: its URL, without query.
@@ -168,7 +168,7 @@ class NotFoundError(ApiStatusError):
 
 
 class RateLimitError(ApiStatusError):
-    """429: a limit is exceeded: burst, daily, monthly, or concurrent tasks (A13).
+    """429: a limit is exceeded: burst, daily, monthly, or concurrent tasks.
 
     Attributes:
         limit: which limit, where the answer lets one tell: "burst", "daily", "monthly", "concurrency"; else None.
@@ -307,7 +307,7 @@ class RangeError(TransferError):
 
 
 class SourceChangedError(TransferError):
-    """The file on the server is no longer the one that the download began with (A7). Nothing was spliced."""
+    """The file on the server is no longer the one that the download began with. Nothing was spliced."""
 
 
 class JournalError(PolyglotError):

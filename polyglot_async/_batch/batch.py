@@ -139,6 +139,7 @@ async def run_batch(
     async with AsyncExitStack() as stack:
         stack.push_async_callback(feed.aclose)
         await learn_limits(transport)
+        await submitter.note_older_tasks(transport)
         concurrency = options.concurrency or transport.limiter.limits.max_concurrent_tasks or DEFAULT_CONCURRENCY
         journal = await _open_journal(options.journal, transport, stack) if options.journal is not None else None
         worker = BatchWorker(
@@ -151,26 +152,33 @@ async def run_batch(
             proofs=await recover(journal, submitter, transport.runtime) if journal is not None else {},
             concurrency=anyio.Semaphore(concurrency),
         )
-        send, receive = anyio.create_memory_object_stream[_Ended]()
-        stream = BatchStream(receive, worker.stats)
-        failure: Exception | None = None
-        with unwrapped():
-            async with receive, anyio.create_task_group() as tasks:
-                async with send:
-                    # Twice the slots: while tasks hold them, others prepare the next items and fetch results.
-                    for _ in range(2 * concurrency):
-                        tasks.start_soon(_work, feed, worker, send.clone())
-                try:
-                    yield stream
-                    await stream.acknowledge()
-                except Exception as error:  # noqa: BLE001 - the caller's own: carried out of the group and raised there
-                    failure = error
-                tasks.cancel_scope.cancel()
-        if failure is not None:
+        async with _stream(feed, worker, concurrency) as stream:
+            yield stream
+
+
+@asynccontextmanager
+async def _stream(feed: SourceFeed, worker: BatchWorker, concurrency: int) -> AsyncIterator[BatchStream]:
+    """Run the workers while the context is open."""
+    send, receive = anyio.create_memory_object_stream[_Ended]()
+    stream = BatchStream(receive, worker.stats)
+    failure: Exception | None = None
+    with unwrapped():
+        async with receive, anyio.create_task_group() as tasks:
+            async with send:
+                # Twice the slots: while tasks hold them, others prepare the next items and fetch results.
+                for _ in range(2 * concurrency):
+                    tasks.start_soon(_work, feed, worker, send.clone())
             try:
-                raise failure
-            finally:
-                failure = None  # else the traceback would hold the frame that holds the traceback
+                yield stream
+                await stream.acknowledge()
+            except Exception as error:  # noqa: BLE001 - the caller's own: carried out of the group and raised there
+                failure = error
+            tasks.cancel_scope.cancel()
+    if failure is not None:
+        try:
+            raise failure
+        finally:
+            failure = None  # else the traceback would hold the frame that holds the traceback
 
 
 async def _work(feed: SourceFeed, worker: BatchWorker, outcomes: MemoryObjectSendStream[_Ended]) -> None:

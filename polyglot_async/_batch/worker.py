@@ -123,7 +123,9 @@ class BatchWorker:
         try:
             found = await identify(source, self.options.all, self.journal, self.transport.runtime.unix_time)
             item = found.item
-            async with self._alone(item.record.key):
+            async with self._alone(item.record.key) as waited:
+                if waited and self.journal is not None:  # for another file with the same content
+                    item.record = await self.journal.record(item.record.key) or item.record
                 outcome = await self._run(found)
         except Exception as error:
             if isinstance(error, PolyglotError) and (stops_batch(error) or self._raises(error)):
@@ -297,14 +299,16 @@ class BatchWorker:
             await self.transport.limiter.release(slot)
 
     @asynccontextmanager
-    async def _alone(self, key: str) -> AsyncIterator[None]:
-        """Keep two files with the same content from being sent at once."""
+    async def _alone(self, key: str) -> AsyncIterator[bool]:
+        """Keep two files with the same content from being sent at once; yield whether there was another."""
+        waited = False
         while key in self._busy:
+            waited = True
             await self._busy[key].wait()
         if key:
             self._busy[key] = anyio.Event()
         try:
-            yield
+            yield waited
         finally:
             if key:
                 self._busy.pop(key).set()

@@ -48,7 +48,7 @@ LARGEST_BUFFERED_ANSWER = 256 << 20
 LARGE_ANSWER = 128 << 10
 """A long recording has megabytes of segments: from this size on an answer is parsed in a worker thread."""
 _MOST_REDIRECTS = 20
-_FOLLOWED_STATUSES = frozenset({301, 302, 303, 307, 308})
+_REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 _METHOD_KEEPING_STATUSES = frozenset({307, 308})
 _BUFFERED_PIECES = 100
 
@@ -184,8 +184,8 @@ class Transport:
             return token
         if self.limiter.waits_out(error):
             return refused
-        complete = body is None or body.complete
         may_repeat = attempts.failed(error)
+        complete = body is None or body.complete
         if next_action(error, request, body_complete=complete) is not Action.RETRY or not may_repeat:
             raise error
         seconds = delay(attempts.made, error, random=self.runtime.random())
@@ -229,13 +229,14 @@ class Transport:
             response = await self._exchange(request, body, url, headers, token)
             if response.is_success or response.status_code in request.endpoint.answers:
                 return response
-            followed = _METHOD_KEEPING_STATUSES if request.endpoint.method == "POST" else _FOLLOWED_STATUSES
+            answer = await self._read(response, request, most=KEPT_BODY_BYTES)
             location = response.headers.get("location")
-            if response.status_code not in followed or location is None:
-                answer = await self._read(response, request, most=KEPT_BODY_BYTES)
+            if response.status_code not in _REDIRECT_STATUSES or location is None:
                 raise error_of(answer, self.runtime.utc_now(), billable=request.endpoint.billable)
-            await self._read(response, request, most=KEPT_BODY_BYTES)  # so that the connection can be used again
             target = response.url.join(location)
+            keeps_method = request.endpoint.method == "GET" or response.status_code in _METHOD_KEEPING_STATUSES
+            if not keeps_method:
+                raise _redirect_error(response, request, target)
             if not _same_origin(target, url):
                 # A file may lie elsewhere, and is fetched there without the credential. A call may not.
                 if request.endpoint.method == "POST" or request.endpoint.accept != "*/*":
@@ -324,9 +325,7 @@ class Transport:
             with anyio.CancelScope(shield=True):
                 await response.aclose()
         headers = dict(response.headers.items())
-        return ApiResponse(
-            status_code=response.status_code, headers=headers, body=bytes(body), method=method, url=url
-        )
+        return ApiResponse(status_code=response.status_code, headers=headers, body=bytes(body), method=method, url=url)
 
 
 async def _drop(response: httpx.Response, chunks: AsyncIterator[bytes]) -> None:
@@ -363,7 +362,7 @@ def _redirect_error(
             f"the redirects do not end ({_MOST_REDIRECTS} were followed, the last one to {location}): check base_url"
         )
     elif _same_origin(target, response.url):
-        advice = f"redirected to {location}, and the media cannot be read again to be sent there: check base_url"
+        advice = f"redirected to {location}, where this request is not sent again: check base_url"
     else:
         base = location.removesuffix(request.path) if location.endswith(request.path) else location
         advice = f"redirected to {location}, where the key is not sent: set base_url to {base}, if that is the service"

@@ -67,7 +67,7 @@ class _Waiter:
 
 
 class Limiter:
-    """Gives permits under the account's limits; see the module's head.
+    """Grants permits under the account's limits; see the head of the module.
 
     Args:
         limits: limits that the caller states; they win over fetched ones.

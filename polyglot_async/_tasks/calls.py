@@ -66,7 +66,7 @@ class AsyncTranscriptions:
     ) -> Task:
         """Upload media and start a task; return it, queued.
 
-        The media is read ahead in a worker thread, so the loop is never held. It is sent at most once: see
+        The media is read ahead in a worker thread, so the event loop is never blocked. It is sent at most once: see
         `SubmissionUncertainError`.
 
         Args:
@@ -75,7 +75,7 @@ class AsyncTranscriptions:
             model: e.g. "fast".
             input_language: what is spoken, e.g. "en".
             output_language: what to translate to, e.g. "ru".
-            name: the file name to send, where the source's own will not do.
+            name: the file name to send, instead of the source's own.
             size: bytes, for an iterator whose length is known; without it the body is sent chunked.
             content_type: MIME type, where the first bytes and the suffix would tell wrong.
             on_progress: called with the media's bytes sent and in all (None where unknown), sync or async, about once

@@ -17,6 +17,7 @@ Failed and cancelled tasks are never adopted. While the service cannot be reache
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
@@ -47,6 +48,8 @@ _WHOLE_ANSWER_BYTES = 256 << 10
 _REMEMBERED_TASKS = 10_000
 _CLOCK_SPREAD = 120.0
 _CLOCK_SLACK = 5.0
+_ANY_ZONE_SECONDS = 26 * 3600.0
+"""Local times of two places differ by no more than this."""
 _SHOWN_CANDIDATES = 20
 _WITHOUT_RESULT = frozenset({"failed", "cancelled"})
 _PARTIAL = 206
@@ -96,13 +99,17 @@ class Proof:
     error: PolyglotError | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class OwnTask:
     """A task that certainly is ours: what was sent, and the time (Unix seconds) by which the service had it."""
 
     by: float
     digest: MediaDigest | None = None
-    size: int | None = None
+    size: int | None = attrs.field(kw_only=True)
+
+    @size.default
+    def _size(self) -> int | None:
+        return self.digest.size if self.digest is not None else None
 
 
 @attrs.define
@@ -210,7 +217,9 @@ class Prover:
         async for page in pages:
             tasks += page.items
             clock = service_clock(tasks, self.known.own)
-            if any(self.known.is_older(task.task_id, since) or is_before(task, since, clock) for task in page.items):
+            if is_newest_first(tasks, self.known.own) and any(
+                self.known.is_older(task.task_id, since) or is_before(task, since, clock) for task in page.items
+            ):
                 return tasks, True
             if len(tasks) > most:
                 return tasks, False
@@ -423,7 +432,24 @@ def service_clock(tasks: Iterable[Task], own: Mapping[str, OwnTask]) -> float | 
 
 
 def is_before(task: Task, since: float, clock: float | None) -> bool:
-    """Return whether a task was certainly created before `since`, Unix seconds of our clock."""
-    if clock is None or task.created_at is None:
+    """Return whether a task was certainly created before `since`, Unix seconds of our clock.
+
+    Where the service's clock is not known, its times may be those of any zone on earth.
+    """
+    if task.created_at is None:
         return False
-    return task.created_at.timestamp() - clock < since - _CLOCK_SLACK
+    created = task.created_at.timestamp()
+    return created - clock < since - _CLOCK_SLACK if clock is not None else created < since - _ANY_ZONE_SECONDS
+
+
+def is_newest_first(tasks: Sequence[Task], own: Mapping[str, OwnTask]) -> bool:
+    """Return whether the list certainly goes from new to old (A4), as far as its times, or tasks of our own, show.
+
+    Without that, a task that is known to be older is no sign that the rest of the list is older too.
+    """
+    times = [task.created_at.timestamp() for task in tasks if task.created_at is not None]
+    if len(times) < 2:  # noqa: PLR2004 - an order is one of two
+        times = [own[task.task_id].by for task in tasks if task.task_id in own]
+    falls = sum(later < earlier for earlier, later in itertools.pairwise(times))
+    rises = sum(later > earlier for earlier, later in itertools.pairwise(times))
+    return falls > rises  # parallel uploads may end in another order than they were begun in

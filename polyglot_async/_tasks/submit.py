@@ -16,9 +16,10 @@ import attrs
 from .._api import endpoints
 from .._api.messages import ApiResponse, RawResponse
 from .._errors import PolyglotError, ServiceUnavailableError, SubmissionUncertainError
-from .._http.retry import Action, Attempts, next_action
+from .._http.retry import Action, Attempts, next_action, stops_batch
 from .._state.items import Item, State
 from .outage import CALL_TIMEOUT, OutageGate
+from .pagination import TaskPages
 from .proof import Doubt, KnownTasks, OwnTask, Proof, Prover
 
 if TYPE_CHECKING:
@@ -95,11 +96,26 @@ class Submitter:
                     await _not_accepted(item)
                 raise
             await item.move(State.RUNNING, task_id=raw.parse().task_id)
-            digest = body.digest
-            own = OwnTask(by=transport.runtime.unix_time(), digest=digest, size=digest.size if digest else None)
-            self.known.add_own(raw.parse().task_id, own)
+            self.known.add_own(raw.parse().task_id, OwnTask(transport.runtime.unix_time(), body.digest))
             self._on_start(raw.parse().task_id, transport.runtime.monotonic())
             return raw
+
+    async def note_older_tasks(self, transport: Transport) -> None:
+        """Note which tasks there are before the first submission of many: none of them can be one of ours later.
+
+        One request, once for a client, without which an ambiguous one of the first could not be told from older tasks.
+        """
+        if self.known.own:
+            return
+        now = transport.runtime.unix_time()
+        try:
+            page = await anext(TaskPages(transport), None)
+        except PolyglotError as error:
+            if stops_batch(error):
+                raise
+            return
+        if page is not None:
+            self.known.saw(page.items, now)
 
     async def settle(self, items: list[tuple[Item, Doubt]], *, outage_timeout: float) -> list[Proof]:
         """Find out what became of submissions that a crash interrupted, and move their items accordingly.

@@ -1,7 +1,6 @@
 """What these tests share: clients that do not wait, and servers that say exactly what a test wants said."""
 
 import contextlib
-import hashlib
 import os
 import socket
 import subprocess
@@ -12,36 +11,19 @@ from collections.abc import Callable
 from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import anyio
 import anyio.lowlevel
 import attrs
 import pytest
 
-from polyglot_async import AsyncPolyglot
-from polyglot_async._downloads import download as downloads
-from polyglot_async._downloads import ranges
-from polyglot_async._limits.limiter import Limiter
+from polyglot_async import AsyncPolyglot, Runtime
 
 
-class NoLimits(Limiter):
-    """Gives every permit at once: what 429s teach has tests of its own."""
+class Sleeps(list):
+    """The seconds that a client would have slept; it does not sleep them."""
 
-    @asynccontextmanager
-    async def permit(self, endpoint, **_):
-        yield
-
-
-def impatient(client):
-    """Make a client's waits take no time; the seconds that it would have waited are noted in `client.naps`."""
-    naps: list[float] = []
-
-    async def sleep(seconds):
-        naps.append(seconds)
+    async def __call__(self, seconds):
+        self.append(seconds)
         await anyio.lowlevel.checkpoint()
-
-    client._transport = attrs.evolve(client._transport, sleep=sleep, limiter=NoLimits())
-    client.naps = naps
-    return client
 
 
 @pytest.fixture
@@ -51,10 +33,14 @@ def sandbox(polyglot_sandbox):
 
 @pytest.fixture
 def connect(sandbox):
-    """Makes impatient clients, of the sandbox unless told otherwise."""
+    """Makes clients of the sandbox, or of `base_url`, that do not sleep: `client.sleeps` holds what they would have."""
 
     def make(api_key=None, *, base_url=None, **options):
-        return impatient(AsyncPolyglot(api_key or sandbox.api_key, base_url=base_url or sandbox.url, **options))
+        sleeps = Sleeps()
+        options.setdefault("runtime", Runtime(sleep=sleeps))
+        client = AsyncPolyglot(api_key or sandbox.api_key, base_url=base_url or sandbox.url, **options)
+        client.sleeps = sleeps
+        return client
 
     return make
 
@@ -197,30 +183,6 @@ def script():
         if running.poll() is None:
             running.kill()
         running.communicate()
-
-
-@pytest.fixture
-def put(sandbox):
-    """Puts a source straight onto the sandbox's disk, as a completed task's, or in place of another; gives its id."""
-    from polyglot_async.sandbox._tasks import Task
-
-    def put(data, task_id=None):
-        task = sandbox._store.get(task_id) if task_id else Task(user="demo", file_name="film.mp4", status="completed")
-        task.media, task.media_size, task.media_sha256 = task.task_id, len(data), hashlib.sha256(data).hexdigest()
-        beside = sandbox.folder / "incoming" / task.task_id
-        beside.write_bytes(data)
-        beside.replace(sandbox.folder / "media" / task.task_id)  # who reads the old file goes on reading it
-        sandbox._store.save(task)
-        return task.task_id
-
-    return put
-
-
-@pytest.fixture
-def small_parts(monkeypatch):
-    """Makes parts so small that a file of a few MiB is a long download."""
-    monkeypatch.setattr(downloads, "_FIRST_PART", 256 << 10)
-    monkeypatch.setattr(ranges, "SMALLEST_PART", 64 << 10)
 
 
 @pytest.fixture
