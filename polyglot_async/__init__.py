@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from ._tasks.calls import AsyncTranscriptions
     from ._tasks.pagination import TaskList
     from ._tasks.raw_calls import RawTranscriptions
+    from ._tasks.schedule import PollSchedule
     from ._uploads.sources import MediaSource
 
 __all__ = [
@@ -78,6 +79,7 @@ __all__ = [
     "NotFoundError",
     "Outcome",
     "PermissionDeniedError",
+    "PollSchedule",
     "Polyglot",
     "PolyglotError",
     "QuotaExhaustedError",
@@ -124,6 +126,7 @@ _LAZY_ATTRS = {name: "_errors" for name in __all__ if name.endswith("Error")} | 
     "MediaSource": "_uploads.sources",
     "MediaStream": "_downloads.remote_file",
     "Outcome": "_batch.outcomes",
+    "PollSchedule": "_tasks.schedule",
     "Polyglot": "_sync.client",
     "RawResponse": "_api.messages",
     "RawTranscriptions": "_tasks.raw_calls",

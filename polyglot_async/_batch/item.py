@@ -56,7 +56,7 @@ class BatchItem:
 async def identify(
     source: BatchSource, options: Mapping[str, Any], journal: Journal | None, unix_time: Callable[[], float]
 ) -> BatchItem:
-    """Look at a source; with a journal, find out what it holds. A file that was read before is not, if unchanged.
+    """Look at a source; with a journal, find its key. A file that was read before is not read again, if unchanged.
 
     Raises:
         MediaError: it cannot be sent, or, with a journal, could not be known again by a later run.
@@ -69,25 +69,27 @@ async def identify(
         record = ItemRecord(name=media.name, size=media.size, options=options)
         found = BatchItem(source, media, None, Item(unix_time, record))
     if journal is not None:
-        await _look_up(found, options, journal)
+        record = found.item.record
+        path = found.media.path if found.media is not None else None
+        if path is not None:
+            stat = await to_thread.run_sync(_stat, path)
+            record = attrs.evolve(record, path=stat[0], size=stat[1], modified_ns=stat[2])
+        found.item.record = attrs.evolve(record, key=await _key(found, record, options, journal))
+        found.item.store = journal
     return found
 
 
-async def _look_up(found: BatchItem, options: Mapping[str, Any], journal: Journal) -> None:
-    """Set the key of an item, and take over what the journal knows of it."""
+async def look_up(found: BatchItem, journal: Journal) -> None:
+    """Take over what the journal knows of an item, under the name and at the path that it has now."""
     record = found.item.record
-    path = found.media.path if found.media is not None else None
-    if path is not None:
-        stat = await to_thread.run_sync(_stat, path)
-        record = attrs.evolve(record, path=stat[0], size=stat[1], modified_ns=stat[2])
-    record = attrs.evolve(record, key=await _key(found, record, options, journal))
     known = await journal.record(record.key)
-    found.item.store = journal
-    found.item.record = record
     if known is not None:
-        found.item.record = attrs.evolve(known, path=record.path, size=record.size, modified_ns=record.modified_ns)
+        found.item.record = attrs.evolve(
+            known, name=record.name, path=record.path, size=record.size, modified_ns=record.modified_ns
+        )
         found.attempts_before = known.attempts
-    if known is None or found.item.record != known:
+    # The name alone is not worth a write: it is for messages, and need not be one that can be stored as it is.
+    if known is None or attrs.evolve(found.item.record, name=known.name) != known:
         await journal.write(found.item.record)
 
 

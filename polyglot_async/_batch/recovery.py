@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
-from .._errors import AuthenticationError, ConfigurationError, MediaError, QuotaExhaustedError
+from .._errors import MediaError
+from .._http.retry import stops_batch
 from .._state.items import Item, ItemRecord
 from .._tasks.outage import BATCH_TIMEOUT
 from .._tasks.proof import Doubt, OwnTask, Proof
@@ -30,8 +31,7 @@ async def recover(journal: Journal, submitter: Submitter, runtime: Runtime) -> M
 
     Raises:
         ServiceUnavailableError: the service cannot be reached.
-        AuthenticationError: the credential is not accepted.
-        QuotaExhaustedError: the day's or the month's requests are spent.
+        PolyglotError: what would fail every item alike, such as a credential that is not accepted.
     """
     records = await journal.unsettled()
     if not records:
@@ -45,7 +45,7 @@ async def recover(journal: Journal, submitter: Submitter, runtime: Runtime) -> M
     settled = [(Item(runtime.unix_time, record, journal), await _doubt_of(record)) for record in records]
     proofs = await submitter.settle(settled, outage_timeout=BATCH_TIMEOUT)
     for proof in proofs:
-        if isinstance(proof.error, AuthenticationError | ConfigurationError | QuotaExhaustedError):
+        if proof.error is not None and stops_batch(proof.error):
             raise proof.error
     return {record.key: proof for record, proof in zip(records, proofs, strict=True)}
 

@@ -26,10 +26,11 @@ from .._limits.limiter import Limiter, TaskSlotLease
 from .._models import Task, TaskStatus, Transcript
 from .._state.items import Item, State
 from .._tasks.outage import BATCH_TIMEOUT
+from .._tasks.proof import Proof
 from .._tasks.raw_calls import check_size
 from .._tasks.submit import uncertain
 from .._uploads.form_body import FormBody, JsonBody
-from .item import BatchItem, identify, name_of
+from .item import BatchItem, identify, look_up, name_of
 from .outcomes import BatchProgress, BatchSource, Outcome, Upload, stem_of
 
 if TYPE_CHECKING:
@@ -39,11 +40,12 @@ if TYPE_CHECKING:
     from .._http.transport import Transport
     from .._state.journal import Journal
     from .._tasks.calls import AsyncTranscriptions
-    from .._tasks.proof import Proof
     from .._tasks.submit import Submitter
     from .batch import BatchOptions
 
 T = TypeVar("T")
+
+_SAME_CONTENT = "what became of another file with the same content could not be found out in this run"
 
 
 @attrs.define(eq=False)
@@ -123,9 +125,10 @@ class BatchWorker:
         try:
             found = await identify(source, self.options.all, self.journal, self.transport.runtime.unix_time)
             item = found.item
-            async with self._alone(item.record.key) as waited:
-                if waited and self.journal is not None:  # for another file with the same content
-                    item.record = await self.journal.record(item.record.key) or item.record
+            async with self._alone(item.record.key):
+                # Looked up only now: another file with the same content may be on its way, or just have ended.
+                if self.journal is not None:
+                    await look_up(found, self.journal)
                 outcome = await self._run(found)
         except Exception as error:
             if isinstance(error, PolyglotError) and (stops_batch(error) or self._raises(error)):
@@ -157,13 +160,12 @@ class BatchWorker:
                     task = await self._wait(found, task)
             with self._timed(found, "result"):
                 transcript, files = await self._fetch(found, task)
-        except PolyglotError as error:
+        except Exception as raised:
+            error = _as_ours(raised)
+            task = error.task = error.task or task
             if stops_batch(error) or self._raises(error):
-                error.task = error.task or task
                 raise
             await self._note_failure(found.item, task, error)
-            task = error.task or task
-            error.task = task
             return attrs.evolve(outcome, task=task, error=error, attempts=found.attempts)
         return attrs.evolve(outcome, task=task, transcript=transcript, files=files, attempts=found.attempts)
 
@@ -173,7 +175,8 @@ class BatchWorker:
         if record.task_id is not None:
             return Task(task_id=record.task_id, status=TaskStatus.PROCESSING)
         if record.state is State.AMBIGUOUS and self.options.on_uncertain != "retry":
-            raise uncertain(found.item, self.proofs[record.key])
+            # Without a proof it became so in this run, for another file with the same content.
+            raise uncertain(found.item, self.proofs.get(record.key) or Proof(reason=_SAME_CONTENT))
         if found.media is not None:
             check_size(found.media, self.transport.limiter.limits.max_upload_bytes)
         try:
@@ -199,6 +202,7 @@ class BatchWorker:
             request = endpoints.upload(self.options.options, self.options.extra)
             body = FormBody(found.media, request.fields or (), on_progress)
         attempts = Attempts(self.transport.max_retries, forgives_429=True)
+        failed_once = False
         while True:
             try:
                 raw = await self.submitter.submit(
@@ -219,9 +223,12 @@ class BatchWorker:
             except PolyglotError as error:
                 if not is_outage(error) or not body.can_be_sent:
                     raise
-                if not await self.submitter.gate.wait_out(error, timeout=BATCH_TIMEOUT):
-                    raise
+                was_outage = await self.submitter.gate.wait_out(error, timeout=BATCH_TIMEOUT)
                 attempts.made = found.attempts  # what never left used up no attempt
+                # An outage may be over before it is asked for: one more attempt then, if one is left.
+                if not was_outage and (failed_once or attempts.made > attempts.retries):
+                    raise
+                failed_once = not was_outage
 
     async def _wait(self, found: BatchItem, task: Task) -> Task:
         self.stats.processing[id(found)] = found.name
@@ -267,9 +274,10 @@ class BatchWorker:
         # A media error or a lost connection may be over by the next run; the service's refusal is for good. A task that
         # exists and has not failed stays "running", so that the next run fetches it.
         passing = isinstance(error, RateLimitError | ServerError)
-        refused = isinstance(error, NotFoundError) or (
-            isinstance(error, ApiStatusError) and not passing and task is None
-        )
+        if task is None:
+            refused = isinstance(error, ApiStatusError) and not passing
+        else:
+            refused = isinstance(error, NotFoundError) and item.record.state is State.RUNNING
         ended = isinstance(error, TaskError) and error.task.status.is_final
         if (refused or ended) and item.record.state is not State.AMBIGUOUS:
             await item.move(State.FAILED, error=str(error))
@@ -299,16 +307,14 @@ class BatchWorker:
             await self.transport.limiter.release(slot)
 
     @asynccontextmanager
-    async def _alone(self, key: str) -> AsyncIterator[bool]:
-        """Keep two files with the same content from being sent at once; yield whether there was another."""
-        waited = False
+    async def _alone(self, key: str) -> AsyncIterator[None]:
+        """Keep two files with the same content from being sent at once."""
         while key in self._busy:
-            waited = True
             await self._busy[key].wait()
         if key:
             self._busy[key] = anyio.Event()
         try:
-            yield waited
+            yield
         finally:
             if key:
                 self._busy.pop(key).set()

@@ -139,5 +139,9 @@ class Item:
         """Change the state: on the disk before this returns, and only if a later run has to know."""
         before = self.record
         self.record = before.moved(to, at=self.unix_time(), **facts)
-        if self.store is not None and self.record.stored() != before.stored():
+        if self.store is None:
+            return
+        stored, known = self.record.stored(), before.stored()
+        # Until the last byte is about to leave, nothing depends on when the first one did.
+        if (stored.state is not known.state) if to is State.LEAVING else (stored != known):
             await self.store.write(self.record)
