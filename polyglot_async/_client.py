@@ -14,7 +14,7 @@ import httpx
 from ._concurrency import from_any_thread
 from ._errors import ConfigurationError, PolyglotError
 from ._http.base_url import DEFAULT_BASE_URL, checked_base_url
-from ._http.credential import Credential
+from ._http.credential import Credential, Secret
 from ._http.transport import Transport
 from ._limits.limiter import Limiter
 from ._runtime import Runtime
@@ -83,6 +83,8 @@ class AsyncPolyglot:
         api_key = api_key if api_key is not None else os.environ.get("POLYGLOT_API_KEY")
         if not api_key:
             raise ConfigurationError("there is no credential: pass api_key=, or set POLYGLOT_API_KEY")
+        if isinstance(api_key, str):
+            api_key = Secret(api_key)  # a traceback that shows local variables may show this frame
         runtime = runtime or Runtime()
         base_url = base_url or os.environ.get("POLYGLOT_BASE_URL") or DEFAULT_BASE_URL
         _check_options(timeout, max_retries)
@@ -216,7 +218,7 @@ class AsyncPolyglot:
     def use_webhooks(self, receiver: WebhookReceiver) -> Callable[[], None]:
         """Use webhook events instead of polling, for waits and batches. Returns the function that ends that.
 
-        Call it in the loop that the client runs in; the receiver may run in another thread. Polling stays a safety net:
+        An async client's event loop must be running when this is called; the receiver may run in another thread. Polling stays a safety net:
         a task whose event does not come is found all the same.
         """
         unsubscribe: Callable[[], None] | None = receiver.subscribe(from_any_thread(self._poller.notify))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from .._errors import ConfigurationError
 from .ranges import ByteRange
 
 if TYPE_CHECKING:
@@ -33,11 +34,14 @@ class MediaStream:
         self.content_type: str | None = file.content_type
         self._first = first
         self._rest = rest
+        self._closed = False
 
     def __aiter__(self) -> MediaStream:
         return self
 
     async def __anext__(self) -> bytes:
+        if self._closed:
+            raise ConfigurationError("the stream is closed: read it inside its `with`")
         if self._first:
             first, self._first = self._first, b""
             return first
@@ -50,7 +54,11 @@ async def open_stream(file: RangedFile) -> AsyncIterator[MediaStream]:
     """Open the stream; after a drop it resumes from the last good byte."""
     async with aclosing(file.read(ByteRange(0))) as pieces:
         first = await anext(pieces, None)
-        yield MediaStream(file, first[1] if first else b"", pieces)
+        stream = MediaStream(file, first[1] if first else b"", pieces)
+        try:
+            yield stream
+        finally:
+            stream._closed = True  # noqa: SLF001 - else reading on would end in silence, as at the end of the file
 
 
 @asynccontextmanager

@@ -83,6 +83,8 @@ class StreamedResponse:
                 yield chunk
         except httpx.HTTPError as error:
             raise translate(error, self._response.request, body_complete=True) from error
+        except httpx.StreamError:
+            raise ConfigurationError("this answer is closed or was read before: read it once, inside its `with`") from None
         except GeneratorExit:
             await _drop(self._response, pieces)
             raise
@@ -294,7 +296,7 @@ class Transport:
     ) -> httpx.Request:
         merged = {"accept": request.endpoint.accept, "user-agent": USER_AGENT, **headers}
         if token is not None:
-            merged["authorization"] = f"Bearer {token}"
+            merged["authorization"] = self.credential.header(token)
         if body is not None:
             merged.update(body.headers)
         if self.timeout is None:

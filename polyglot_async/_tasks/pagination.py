@@ -29,12 +29,14 @@ class TaskPages:
 
     Attributes:
         complete: whether the end of the list was reached.
+        skipped: entries that are no tasks as far as can be read.
     """
 
     _transport: Transport = attrs.field(repr=False)
     _page_size: int | None = PAGE_SIZE
     _filters: Mapping[str, Any] = attrs.field(factory=dict)
     complete: bool = attrs.field(default=False, init=False)
+    skipped: int = attrs.field(default=0, init=False)
     _seen: set[str] = attrs.field(factory=set, init=False, repr=False)
     _offset: int = attrs.field(default=0, init=False)
     _cursor: str | None = attrs.field(default=None, init=False)
@@ -54,6 +56,7 @@ class TaskPages:
         new = tuple(reversed(unique.values()))
         self._seen |= unique.keys()
         self._offset += page.received
+        self.skipped += page.received - len(page.items)
         # Entries that are no tasks are skipped, so one page may have none and not be the end; two in a row are.
         is_end = not page.received or (not new and (bool(page.items) or self._had_nothing_new))
         self._had_nothing_new = not new

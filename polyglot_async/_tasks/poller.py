@@ -26,13 +26,12 @@ from .._errors import (
     require_result,
 )
 from .._http.retry import Action, next_action
-from .._models import Task, TaskStatus
 from .pagination import TaskPages
 from .schedule import SLACK, PollSchedule, TaskDurations, coalesce
 
 if TYPE_CHECKING:
     from .._http.transport import Transport
-    from .._models import WebhookEvent
+    from .._models import Task, WebhookEvent
     from .proof import KnownTasks
 
 logger = logging.getLogger("polyglot_async")
@@ -196,14 +195,14 @@ class TaskPoller:
                 elif not wait.is_over:
                     dues.append(self._due(wait, now))
         due = coalesce(dues, SLACK * expected.seconds if expected else 0.0)
-        return min(fixed, max(due, self._last_poll + self._schedule.floor))
+        return min(fixed, max(due, self._last_poll + self._schedule.min_interval))
 
     def _due(self, wait: _Wait, now: float) -> float:
         if not wait.has_known_start and wait.polled is None:
             return now  # it may have ended long ago
         expected = self._durations.expected(wait.task.audio_duration_seconds) if wait.has_known_start else None
         if self.receivers and self._missed_events < _MOST_MISSED_EVENTS:
-            overdue = SAFETY_NET_SECONDS if expected is None else OVERDUE * expected.seconds + 10 * self._schedule.floor
+            overdue = SAFETY_NET_SECONDS if expected is None else OVERDUE * expected.seconds + 10 * self._schedule.min_interval
             return (wait.polled or wait.started) + min(SAFETY_NET_SECONDS, overdue)
         return self._schedule.next_poll_at(wait.started, wait.polled, now, expected)
 
@@ -268,7 +267,7 @@ class TaskPoller:
     def _see_all(self, task: Task) -> None:
         if task.status.is_final:
             self._missed_events += bool(self.receivers)  # there should have been an event
-        elif task.status not in _RUNNING and task.status not in self._unknown_statuses:
+        elif not task.status.is_known and task.status not in self._unknown_statuses:
             self._unknown_statuses.add(task.status)
             logger.warning("task %s has the unknown status %r: it is waited for", task.task_id, task.status.value)
         for wait in self._waits.get(task.task_id, ()):
@@ -289,9 +288,6 @@ class TaskPoller:
     def _end(self, wait: _Wait, error: PolyglotError) -> None:
         wait.error, wait.is_over = error, True
         wait.changed.set()
-
-
-_RUNNING = frozenset({TaskStatus.QUEUED, TaskStatus.PROCESSING})
 
 
 def _after(task: Task, event: WebhookEvent) -> Task:

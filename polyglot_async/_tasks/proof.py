@@ -220,10 +220,10 @@ class Prover:
             if is_newest_first(tasks, self.known.own) and any(
                 self.known.is_older(task.task_id, since) or is_before(task, since, clock) for task in page.items
             ):
-                return tasks, True
+                return tasks, not pages.skipped  # an entry that cannot be read may be the task in question
             if len(tasks) > most:
                 return tasks, False
-        return tasks, pages.complete
+        return tasks, pages.complete and not pages.skipped
 
     async def _read_sources(self, tasks: Sequence[Task], strangers: Sequence[Task], doubts: Sequence[Doubt]) -> None:
         """Read what the candidates were made from, and one task of our own to know whether bytes are kept."""

@@ -25,7 +25,7 @@ faster are found out, and where nothing changes it is tried out rarely."""
 GROWTH = 0.3
 """While nothing is known, the time between polls grows with the time waited by this share."""
 FIRST_STEPS = 3
-"""Meanwhile the polls after the first are at least this many floors apart."""
+"""Meanwhile the polls after the first are at least this many times the shortest interval apart."""
 STEP = 0.1
 """Past the expected end, the time between polls is this share of the expected duration."""
 SLACK = 0.05
@@ -106,30 +106,30 @@ class PollSchedule:
     """When to poll a task next, and the bounds: seconds between two polls, at least and at most.
 
     Attributes:
-        floor: the least number of seconds between two polls.
-        ceiling: the most.
+        min_interval: the least number of seconds between two polls.
+        max_interval: the most.
     """
 
-    floor: float = 0.5
-    ceiling: float = 30.0
+    min_interval: float = 0.5
+    max_interval: float = 30.0
 
     def next_poll_at(self, started: float, polled: float | None, now: float, expected: Expectation | None) -> float:
         """Return when to poll a task next that was started at `started` and last seen unfinished at `polled`."""
         last = polled if polled is not None else started
         if expected is None:
             # What ends at once is seen at once; what does not is not polled again soon.
-            step = self.floor if polled is None else max(FIRST_STEPS * self.floor, GROWTH * (now - started))
+            step = self.min_interval if polled is None else max(FIRST_STEPS * self.min_interval, GROWTH * (now - started))
         else:
             for due in (started + expected.seconds, started + expected.at_most):
                 if last < due:
-                    return max(due, last + self.floor)
+                    return max(due, last + self.min_interval)
             # The later it is, the less the expectation says.
             step = max(STEP * expected.seconds, GROWTH * (now - started - expected.seconds))
-        return last + min(self.ceiling, max(self.floor, step))
+        return last + min(self.max_interval, max(self.min_interval, step))
 
 
 def coalesce(polls: Sequence[float], slack: float) -> float:
-    """Return one time for the polls of several tasks: when the first is due, put off by at most `slack` to catch those due right after.
+    """Return one time for the polls of several tasks: the first due time, later by at most `slack` to poll more at once.
 
     Without tasks it is infinity.
     """

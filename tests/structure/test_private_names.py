@@ -21,17 +21,13 @@ REACHING_CALLS = {"patch", "object", "setattr", "getattr", "delattr", "hasattr",
 NAMES_OF_OTHER_LIBRARIES = {"test_fast_transport.py": {"_transport"}, "test_sources.py": {"_file"}}
 
 NOT_YET_CONVERTED = {
-    "api/test_decoding.py",
-    "api/test_endpoints.py",
     "client/kill_child.py",
     "client/test_batch.py",
     "client/test_batch_recovery.py",
     "client/test_kill.py",
-    "client/test_resumed_downloads.py",
     "client/test_watcher.py",
     "http/test_retry.py",
     "state/test_journal.py",
-    "test_models.py",
 }
 
 

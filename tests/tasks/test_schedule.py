@@ -8,22 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyglot_async._tasks.schedule import Bracket, Durations, Expectation, Pace, joint_look
+from polyglot_async._tasks.schedule import DurationEstimate, TaskDurations, Expectation, PollSchedule, coalesce
 
-PACE = Pace()
+PACE = PollSchedule()
 SECONDS = st.floats(0.01, 1e5)
 
 
 def test_nothing_is_expected_before_a_task_has_ended():
-    durations = Durations()
+    durations = TaskDurations()
     durations.unfinished(5.0, None)
     assert durations.expected() is None
 
 
 @given(SECONDS, st.randoms(use_true_random=False))
 def test_the_true_number_is_found_in_a_few_looks(true, dice):
-    """Each task is looked at once or more; the guess ends a little above what is true, and stays there."""
-    bracket = Bracket()
+    """Each task is polled at once or more; the guess ends a little above what is true, and stays there."""
+    bracket = DurationEstimate()
     bracket.below(true * dice.uniform(1.0, 1.6))
     for _ in range(60):
         guess = bracket.guess().seconds
@@ -35,7 +35,7 @@ def test_the_true_number_is_found_in_a_few_looks(true, dice):
 
 @given(st.lists(SECONDS, min_size=1), st.lists(SECONDS))
 def test_a_guess_is_never_above_what_was_seen_nor_below_zero(highs, lows):
-    bracket = Bracket()
+    bracket = DurationEstimate()
     for low in lows:
         bracket.above(low)
     for high in highs:
@@ -45,7 +45,7 @@ def test_a_guess_is_never_above_what_was_seen_nor_below_zero(highs, lows):
 
 
 def test_tasks_that_become_faster_are_found_out():
-    bracket = Bracket()
+    bracket = DurationEstimate()
     for _ in range(50):
         bracket.above(99.0)
         bracket.below(100.0)
@@ -55,7 +55,7 @@ def test_tasks_that_become_faster_are_found_out():
 
 
 def test_audio_tells_more_than_the_mean_where_its_length_is_known():
-    durations = Durations()
+    durations = TaskDurations()
     for length in (10.0, 100.0, 1000.0):
         durations.unfinished(length * 0.099, length)
         durations.finished(length * 0.1, length)
@@ -69,24 +69,24 @@ def test_audio_tells_more_than_the_mean_where_its_length_is_known():
     st.floats(0, 1e4),
     st.none() | st.builds(lambda seconds, more: Expectation(seconds, seconds + more), SECONDS, SECONDS),
 )
-def test_the_next_look_is_never_too_soon_and_never_later_than_the_ceiling_once_it_is_overdue(
+def test_the_next_poll_at_is_never_too_soon_and_never_later_than_the_longest_interval_once_it_is_overdue(
     start, age, since, expected
 ):
     now = start + age
-    looked = now - min(since, age)
-    due = PACE.next_look(start, looked, now, expected)
-    assert due >= looked + PACE.floor - 1e-6
-    if expected is None or looked >= start + expected.at_most:
-        assert due <= looked + PACE.ceiling + 1e-6
+    polled = now - min(since, age)
+    due = PACE.next_poll_at(start, polled, now, expected)
+    assert due >= polled + PACE.min_interval - 1e-6
+    if expected is None or polled >= start + expected.at_most:
+        assert due <= polled + PACE.max_interval + 1e-6
     else:
-        assert due <= max(start + expected.at_most, looked + PACE.floor) + 1e-6
+        assert due <= max(start + expected.at_most, polled + PACE.min_interval) + 1e-6
 
 
 def test_while_nothing_is_known_the_looks_grow_rarer():
-    now, looked, looks = 0.0, None, []
+    now, polled, looks = 0.0, None, []
     while now < 300:
-        now = PACE.next_look(0.0, looked, now, None)
-        looked = now
+        now = PACE.next_poll_at(0.0, polled, now, None)
+        polled = now
         looks.append(now)
     gaps = [after - before for before, after in itertools.pairwise(looks)]
     assert gaps == sorted(gaps)
@@ -95,25 +95,25 @@ def test_while_nothing_is_known_the_looks_grow_rarer():
 
 
 def test_one_look_serves_those_that_are_due_right_after():
-    assert 10.4 == joint_look([10.0, 12.0, 10.4], 0.5)
-    assert 10.0 == joint_look([12.0, 10.0], 0.0)
+    assert 10.4 == coalesce([10.0, 12.0, 10.4], 0.5)
+    assert 10.0 == coalesce([12.0, 10.0], 0.0)
 
 
 @pytest.mark.parametrize(("spread", "most_looks", "most_late"), [(0.0, 1.1, 0.03), (0.1, 2.0, 0.1), (0.5, 2.0, 0.35)])
 def test_learning_costs_few_looks_a_task(spread, most_looks, most_late):
-    """One task after the other: how often each was looked at, and how late its end was seen."""
-    dice, durations, looks, late = random.Random(1), Durations(), [], []
+    """One task after the other: how often each was polled at, and how late its end was seen."""
+    dice, durations, looks, late = random.Random(1), TaskDurations(), [], []
     for _ in range(300):
         true = 10.0 * dice.uniform(1 - spread, 1 + spread)
-        looked, count = None, 0
+        polled, count = None, 0
         while True:
-            at = PACE.next_look(0.0, looked, looked or 0.0, durations.expected())
+            at = PACE.next_poll_at(0.0, polled, polled or 0.0, durations.expected())
             count += 1
             if at >= true:
                 durations.finished(at, None)
                 break
             durations.unfinished(at, None)
-            looked = at
+            polled = at
         looks.append(count)
         late.append((at - true) / 10.0)
     assert most_looks > statistics.mean(looks[20:])
