@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote
 
@@ -74,7 +75,7 @@ ENDPOINTS = (
 
 def upload(options: Mapping[str, Any], extra: Mapping[str, Any] | None) -> ApiRequest:
     """Build an upload; options are form fields (A1), and the file goes into the field `file`."""
-    return ApiRequest(endpoint=UPLOAD, path=UPLOAD.template, fields=_form_fields(options, extra))
+    return ApiRequest(endpoint=UPLOAD, path=UPLOAD.template, fields=_query(options, extra))
 
 
 def from_url(url: str, options: Mapping[str, Any], extra: Mapping[str, Any] | None) -> ApiRequest:
@@ -120,7 +121,7 @@ def source(task_id: str) -> ApiRequest:
 
 def convert_audio(to: str, extra: Mapping[str, Any] | None) -> ApiRequest:
     """Build a conversion; the wanted format is the form field `format` (A6)."""
-    fields = _form_fields({"format": to}, extra)
+    fields = _query({"format": to}, extra)
     return ApiRequest(endpoint=CONVERT_AUDIO, path=CONVERT_AUDIO.template, fields=fields)
 
 
@@ -153,7 +154,7 @@ def parse_transcript(response: ApiResponse) -> Transcript:
     Raises:
         ResponseDecodeError: there is neither text nor segments.
     """
-    return decode(response, lambda value: read_transcript(value, task_id_in(response.url)))
+    return decode(response, partial(read_transcript, task_id=task_id_in(response.url)))
 
 
 def parse_validation(response: ApiResponse, url: str) -> UrlValidation:
@@ -195,7 +196,7 @@ def _segment(value: str, what: str) -> str:
     if isinstance(value, Enum):
         value = value.value
     if value in {"", ".", ".."}:
-        raise ValueError(f"{value!r} is not a {what}")
+        raise ValueError(f"invalid {what}: {value!r}")
     return quote(value, safe="")
 
 
@@ -208,22 +209,18 @@ def _cursor_query(cursor: str, limit: int | None, filters: Mapping[str, Any]) ->
     return (*_query({**filters, "limit": limit}), ("cursor", cursor))
 
 
-def _query(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    return tuple((name, _text(value)) for name, value in values.items() if value is not None)
-
-
-def _form_fields(options: Mapping[str, Any], extra: Mapping[str, Any] | None) -> tuple[tuple[str, str], ...]:
-    return _query({**options, **(extra or {})})
+def _query(values: Mapping[str, Any], extra: Mapping[str, Any] | None = None) -> tuple[tuple[str, str], ...]:
+    pairs: list[tuple[str, str]] = []
+    for name, value in {**values, **(extra or {})}.items():
+        if value is not None:
+            plain = _plain(value)
+            pairs.append((name, str(plain) if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)))
+    return tuple(pairs)
 
 
 def _json_body(url: str, options: Mapping[str, Any], extra: Mapping[str, Any] | None) -> Mapping[str, Any]:
     given = {name: value for name, value in options.items() if value is not None}
     return {"url": url, **_plain(given), **_plain(extra or {})}
-
-
-def _text(value: object) -> str:
-    value = _plain(value)
-    return str(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _plain(value: Any) -> Any:

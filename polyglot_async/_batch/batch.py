@@ -7,6 +7,7 @@ outcome. An item is done when its outcome has been acknowledged, so that what a 
 
 from __future__ import annotations
 
+import os
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -33,8 +34,6 @@ from .recovery import recover
 from .worker import BatchStats, BatchWorker
 
 if TYPE_CHECKING:
-    import os
-
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
     from .._http.transport import Transport
@@ -91,9 +90,8 @@ class BatchStream:
         self._last = None
 
 
-def _check_concurrency(_: object, __: object, value: int | None) -> None:
-    given: object = value
-    if given is not None and (not isinstance(given, int) or given < 1):
+def _check_concurrency(_: object, __: object, value: object) -> None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
         raise ValueError(f"concurrency is {value!r}: pass 1 or more")
 
 
@@ -117,6 +115,13 @@ class BatchOptions:
     on_progress: OnBatchProgress | None
 
     def __attrs_post_init__(self) -> None:
+        for name, value, expected, is_right in (
+            ("journal", self.journal, "a path", isinstance(self.journal, str | os.PathLike)),
+            ("extra", self.extra, "a mapping of names to values", isinstance(self.extra, Mapping)),
+            ("on_progress", self.on_progress, "a function", callable(self.on_progress)),
+        ):
+            if value is not None and not is_right:
+                raise TypeError(f"{name} is {value!r:.60}: pass {expected}, or None")
         if not self.results:
             raise ValueError("results is empty: pass 'result', 'task' or kinds of files")
         if self.results not in {("result",), ("task",)} and (self.out is None or not self.out.is_dir()):
@@ -199,7 +204,8 @@ class SourceFeed:
 
     def __init__(self, sources: Sources) -> None:
         is_async = isinstance(sources, AsyncIterable)
-        if isinstance(sources, str | bytes | bytearray | Path) or not (is_async or isinstance(sources, Iterable)):
+        is_one = isinstance(sources, str | bytes | bytearray | memoryview | os.PathLike) or hasattr(sources, "read")
+        if is_one or not (is_async or isinstance(sources, Iterable)):
             raise TypeError(
                 f"a batch takes several sources: pass a list, a generator or an async iterator, not {sources!r:.60}"
             )

@@ -12,7 +12,7 @@ from .._errors import MediaError
 from .._http.retry import stops_batch
 from .._state.items import Item, ItemRecord
 from .._tasks.outage import BATCH_TIMEOUT
-from .._tasks.proof import Doubt, OwnTask, Proof
+from .._tasks.proof import Doubt, Proof
 from .._uploads.fingerprint import MediaDigest, content_of_key, digest_of_file, key_of_url
 
 if TYPE_CHECKING:
@@ -40,8 +40,7 @@ async def recover(journal: Journal, submitter: Submitter, runtime: Runtime) -> M
     for known in await journal.with_tasks():
         digest = await _digest(known) if measured < _MEASURED_TASKS else None
         measured += digest is not None
-        own = OwnTask(by=known.accepted_at or 0.0, digest=digest, size=known.size)
-        submitter.known.add_own(known.task_id or "", own)
+        submitter.known.add_own(known.task_id or "", known.accepted_at or 0.0, digest, known.size)
     settled = [(Item(runtime.unix_time, record, journal), await _doubt_of(record)) for record in records]
     proofs = await submitter.settle(settled, outage_timeout=BATCH_TIMEOUT)
     for proof in proofs:

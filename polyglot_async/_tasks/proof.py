@@ -105,11 +105,7 @@ class OwnTask:
 
     by: float
     digest: MediaDigest | None = None
-    size: int | None = attrs.field(kw_only=True)
-
-    @size.default
-    def _size(self) -> int | None:
-        return self.digest.size if self.digest is not None else None
+    size: int | None = None
 
 
 @attrs.define
@@ -119,9 +115,9 @@ class KnownTasks:
     own: OrderedDict[str, OwnTask] = attrs.field(factory=OrderedDict, init=False)
     _seen: OrderedDict[str, float] = attrs.field(factory=OrderedDict, init=False)
 
-    def add_own(self, task_id: str, own: OwnTask) -> None:
-        """Note a task of ours."""
-        self.own[task_id] = own
+    def add_own(self, task_id: str, by: float, digest: MediaDigest | None = None, size: int | None = None) -> None:
+        """Note a task of ours, which the service had by `by`, Unix seconds."""
+        self.own[task_id] = OwnTask(by, digest, digest.size if digest is not None else size)
         if len(self.own) > _REMEMBERED_TASKS:
             self.own.popitem(last=False)
 
@@ -174,12 +170,9 @@ class Prover:
                     proofs[index] = proof
             for doubt, proof in zip(doubts, proofs, strict=True):
                 if proof.task is not None:
-                    self.known.add_own(proof.task.task_id, self._own(doubt))
+                    now = self._transport.runtime.unix_time()
+                    self.known.add_own(proof.task.task_id, now, doubt.digest, doubt.size)
             return proofs
-
-    def _own(self, doubt: Doubt) -> OwnTask:
-        now = self._transport.runtime.unix_time()
-        return OwnTask(by=now, digest=doubt.digest, size=doubt.size)
 
     async def _look(self, doubts: Sequence[Doubt], timeout: float) -> list[Proof]:
         since = min(doubt.since for doubt in doubts)

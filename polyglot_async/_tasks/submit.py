@@ -20,7 +20,7 @@ from .._http.retry import Action, Attempts, next_action, stops_batch
 from .._state.items import Item, State
 from .outage import CALL_TIMEOUT, OutageGate
 from .pagination import TaskPages
-from .proof import Doubt, KnownTasks, OwnTask, Proof, Prover
+from .proof import Doubt, KnownTasks, Proof, Prover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -96,7 +96,7 @@ class Submitter:
                     await _not_accepted(item)
                 raise
             await item.move(State.RUNNING, task_id=raw.parse().task_id)
-            self.known.add_own(raw.parse().task_id, OwnTask(transport.runtime.unix_time(), body.digest))
+            self.known.add_own(raw.parse().task_id, transport.runtime.unix_time(), body.digest)
             self._on_start(raw.parse().task_id, transport.runtime.monotonic())
             return raw
 

@@ -181,7 +181,7 @@ def test_no_id_leads_elsewhere(build, template, given_id, escaped):
 @pytest.mark.parametrize("build", BUILDERS)
 @pytest.mark.parametrize("given_id", ["", ".", "..", "\ud800"])
 def test_what_cannot_be_an_id_is_a_value_error(build, given_id):
-    with pytest.raises(ValueError, match=r"is not a|surrogates"):
+    with pytest.raises(ValueError, match=r"invalid (task id|kind)|surrogates"):
         build(given_id)
 
 
