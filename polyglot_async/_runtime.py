@@ -1,7 +1,7 @@
 """The seam for tests: clock, sleep and randomness of a client, in one object that its parts are handed.
 
-No part reads a clock, sleeps or rolls dice by itself. A test passes `AsyncPolyglot(runtime=Runtime(sleep=...))`, or runs
-under Trio's MockClock, which `anyio.current_time` and `anyio.sleep` follow.
+No part reads a clock, sleeps or rolls dice by itself. A test passes `AsyncPolyglot(runtime=Runtime(sleep=...))`, or
+runs under Trio's MockClock, which `anyio.current_time` and `anyio.sleep` follow.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from ._tasks.schedule import PollSchedule
 
 
+_UTC_NOW = partial(datetime.now, UTC)
+
+
 @attrs.frozen(kw_only=True)
 class Runtime:
     """Clock, sleep and randomness of a client; replace them in tests.
@@ -35,7 +38,7 @@ class Runtime:
     """
 
     monotonic: Callable[[], float] = anyio.current_time
-    utc_now: Callable[[], datetime] = partial(datetime.now, UTC)
+    utc_now: Callable[[], datetime] = _UTC_NOW
     unix_time: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
     random: Callable[[], float] = random.random

@@ -16,10 +16,10 @@ after a crash, and nothing else.
 | 5xx, no answer, or a 2xx without an id, once the body was whole      | ambiguous     | PROVE what became of it    |
 
 Calls that are free may be repeated: after lost connections, 408, 421, 425, 429 and every 5xx, and once after an answer
-that cannot be read. A conversion sends a whole file for a free answer: it is not repeated after a timeout of the answer.
+that cannot be read. A conversion sends a whole file for a free answer: it is not repeated after its answer timed out.
 
-Nobody knows which 5xx are sent before the work was started and which after (assumption A20): 500 is documented, the others
-come from proxies, and some proxies send them after they have forwarded the request.
+Nobody knows which 5xx are sent before the work was started and which after (assumption A20): 500 is documented, the
+others come from proxies, and some proxies send them after they have forwarded the request.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def is_permanent(error: PolyglotError) -> bool:
 
 
 def is_outage(error: PolyglotError) -> bool:
-    """Return whether a failure may be one of the whole service, which a batch waits out: down, or behind a proxy's page."""
+    """Return whether a failure may be one of the whole service, down or behind a proxy's page: a batch waits it out."""
     if isinstance(error, ApiConnectionError):
         return not error.permanent
     return isinstance(error, ServerError | ResponseDecodeError)

@@ -1,7 +1,7 @@
-"""Send a call and read its answer: permits, redirects, retries by the one policy. With its siblings, all that knows httpx.
+"""Send a call and read its answer: permits, redirects, retries by the one policy. This package is all that knows httpx.
 
-The way of a call: credential, permit of the limiter, one exchange over httpx, the answer parsed; on a failure the table in
-`retry` decides. What a table cannot decide (what became of an ambiguous submission) is raised to `_tasks.submit`.
+The way of a call: credential, permit of the limiter, one exchange over httpx, the answer parsed; on a failure the table
+in `retry` decides. What a table cannot decide (what became of an ambiguous submission) is raised to `_tasks.submit`.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ class StreamedResponse:
         except httpx.HTTPError as error:
             raise translate(error, self._response.request, body_complete=True) from error
         except httpx.StreamError:
-            raise ConfigurationError("this answer is closed or was read before: read it once, inside its `with`") from None
+            problem = "this answer is closed or was read before: read it once, inside its `with`"
+            raise ConfigurationError(problem) from None
         except GeneratorExit:
             await _drop(self._response, pieces)
             raise

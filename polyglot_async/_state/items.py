@@ -7,10 +7,10 @@ new -> leaving -> left -> running -> ended -> fetched -> done
        new      ambiguous  failed    failed
 ```
 
-`leaving`: the first byte of its submission has left. `left`: the last byte is about to leave; this is on the disk before
-the byte is handed to the socket. So a process that was killed in `leaving` has sent no whole request, and one that was
-killed in `left` may have: its item is ambiguous. `running`: the service has it, under `task_id`. `ambiguous`: it cannot
-be found out so far whether it was accepted.
+`leaving`: the first byte of its submission has left. `left`: the last byte is about to leave; this is on the disk
+before the byte is handed to the socket. So a process that was killed in `leaving` has sent no whole request, and one
+that was killed in `left` may have: its item is ambiguous. `running`: the service has it, under `task_id`.
+`ambiguous`: it cannot be found out so far whether it was accepted.
 """
 
 from __future__ import annotations

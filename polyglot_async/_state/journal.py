@@ -73,7 +73,7 @@ class Journal:
         return await self._do(lambda: _usage(self._database))
 
     def keep_usage(self, usage: Callable[[], Usage]) -> None:
-        """Keep the count of requests with each write from now on, so that a later run knows it however this one ends."""
+        """Keep the count of requests with each write from now on: a later run knows it, however this one ends."""
         self._usage = usage
 
     async def save_usage(self) -> None:

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 class AsyncTranscriptions:
     """The calls below `transcriptions/`.
 
-    Wherever a task is asked for, pass a `Task` or its id. Every call may raise `ApiConnectionError`, `ApiStatusError` and
-    its children, `ResponseDecodeError`, and plain `ValueError` or `TypeError` for a wrong argument.
+    Wherever a task is asked for, pass a `Task` or its id. Every call may raise `ApiConnectionError`, `ApiStatusError`
+    and its children, `ResponseDecodeError`, and plain `ValueError` or `TypeError` for a wrong argument.
     """
 
     _transport: Transport = attrs.field(repr=False)
@@ -163,8 +163,8 @@ class AsyncTranscriptions:
     ) -> Task:
         """Wait until a task is completed; return it.
 
-        All waits of a client share one poller, whose schedule follows how long tasks really take. Server errors and lost
-        connections are waited out.
+        All waits of a client share one poller, whose schedule follows how long tasks really take. Server errors and
+        lost connections are waited out.
 
         Args:
             task: the task or its id; one that is final already costs no request.

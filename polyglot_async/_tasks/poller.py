@@ -1,8 +1,8 @@
 """One poller serves every wait of the client.
 
-There is no task in the background: one waiter runs the polling loop; when its own wait is over, another takes over. A
-single wait asks for its one task; several ask for the list, newest first, and singly for tasks that fell off it. Webhook
-events end waits without a poll.
+There is no task in the background: one waiter runs the polling loop; when its own wait is over, another takes over.
+A single wait asks for its one task; several ask for the list, newest first, and singly for tasks that fell off it.
+Webhook events end waits without a poll.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ class TaskPoller:
             return now  # it may have ended long ago
         expected = self._durations.expected(wait.task.audio_duration_seconds) if wait.has_known_start else None
         if self.receivers and self._missed_events < _MOST_MISSED_EVENTS:
-            overdue = SAFETY_NET_SECONDS if expected is None else OVERDUE * expected.seconds + 10 * self._schedule.min_interval
+            overdue = OVERDUE * expected.seconds + 10 * self._schedule.min_interval if expected else SAFETY_NET_SECONDS
             return (wait.polled or wait.started) + min(SAFETY_NET_SECONDS, overdue)
         return self._schedule.next_poll_at(wait.started, wait.polled, now, expected)
 
@@ -222,6 +222,8 @@ class TaskPoller:
             self._unreadable = 0
             self._last_error = None
         except PolyglotError as error:
+            if self._last_error is None:
+                logger.warning("tasks cannot be polled, it is tried again: %s", error)
             self._last_error = error
             # A poll that failed postpones the next one as one that saw nothing would.
             passes = self._passes(error)

@@ -118,7 +118,8 @@ class PollSchedule:
         last = polled if polled is not None else started
         if expected is None:
             # What ends at once is seen at once; what does not is not polled again soon.
-            step = self.min_interval if polled is None else max(FIRST_STEPS * self.min_interval, GROWTH * (now - started))
+            later = max(FIRST_STEPS * self.min_interval, GROWTH * (now - started))
+            step = self.min_interval if polled is None else later
         else:
             for due in (started + expected.seconds, started + expected.at_most):
                 if last < due:
@@ -129,7 +130,7 @@ class PollSchedule:
 
 
 def coalesce(polls: Sequence[float], slack: float) -> float:
-    """Return one time for the polls of several tasks: the first due time, later by at most `slack` to poll more at once.
+    """Return one time for the polls of several tasks: the first that is due, or up to `slack` later to poll more at once.
 
     Without tasks it is infinity.
     """
