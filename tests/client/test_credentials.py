@@ -5,6 +5,7 @@ import pickle
 import traceback
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 
@@ -15,6 +16,7 @@ from polyglot_async import (
     Polyglot,
     PolyglotError,
     RedirectError,
+    Runtime,
 )
 
 pytestmark = pytest.mark.anyio
@@ -78,7 +80,7 @@ async def test_after_a_second_401_the_error_is_raised(sandbox, connect, kind):
         with pytest.raises(AuthenticationError):
             await client.transcriptions.get("any")
         assert (2, [401, 401]) == (keys.asked, [entry.status for entry in sandbox.ledger.entries()])
-        assert [] == client.naps
+        assert [] == client.sleeps
 
 
 async def test_a_string_is_not_tried_twice(sandbox, connect):
@@ -123,8 +125,15 @@ async def test_the_credential_shows_nowhere(sandbox, serve, caplog, connect):
         caplog.set_level(logging.DEBUG, logger=name)
     echo = serve(lambda asked: (500, {"x-request-id": "r-1"}, b'{"detail": "broken"}'))
     shown = []
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+        await anyio.lowlevel.checkpoint()
+
+    runtime = Runtime(sleep=sleep, monotonic=lambda: anyio.current_time() + sum(slept))
     for base_url in (sandbox.url, echo.url, "http://127.0.0.1:9"):
-        async with connect(secret, base_url=base_url, max_retries=1) as client:
+        async with connect(secret, base_url=base_url, max_retries=1, runtime=runtime) as client:
             shown += [repr(client), repr(client.transcriptions), str(client.__dict__)]
             shown += [repr(client.transcriptions.with_raw_response), repr(client.transcriptions.list())]
             for call in (client.transcriptions.get("id"), client.transcriptions.upload(b"audio")):
