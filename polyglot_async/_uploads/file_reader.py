@@ -1,8 +1,9 @@
 """Read ahead in a worker thread: the loop never waits for the disk, and the socket never waits for the loop.
 
 One thread reads chunk after chunk into a queue of a few. One thread for the whole file and not one hop a chunk: a hop
-costs the loop more than sending the chunk does. A file is compared with what it was when it was first looked at, so
-that what changes under the reader is never sent whole. Runs on asyncio and on Trio.
+costs the loop more than sending the chunk does. A file of one chunk needs no queue, and is read whole in one hop. Each
+file is compared with what it was when it was first looked at, so that what changes under the reader is never sent
+whole. Runs on asyncio and on Trio.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import stat
 import threading
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -237,15 +238,10 @@ class FileOnce:
             MediaError: it was overwritten, cut, continued or replaced meanwhile.
         """
         self._check_version()
-        try:
-            if self.path is not None and FileVersion.of(self.path.stat()) != self.version:
-                raise self._changed()
-        except FileNotFoundError:
-            pass  # deleted once it was open: what was read is the whole of it
-        except OSError as error:
-            raise MediaError(f"{self.name}: cannot be read: {reason_of(error)}") from error
-        if self.path is None and self.size is not None and self._done == self.size and self._grew():
-            raise self._changed()
+        if self.path is not None:
+            _check_path(self.path, self.version, self.name)
+        elif self.size is not None and self._done == self.size and self._grew():
+            raise _changed(self.name)
 
     def close(self) -> None:
         """Close the file, if it was opened."""
@@ -260,13 +256,7 @@ class FileOnce:
 
     def _check_version(self) -> None:
         if self.version is not None and version_of(self._file) not in {self.version, None}:
-            raise self._changed()
-
-    def _changed(self) -> MediaError:
-        return MediaError(
-            f"{self.name}: changed after it was first looked at (other size, time of modification or file); "
-            "the upload was aborted before its end, so no task was started: try again when the file is complete"
-        )
+            raise _changed(self.name)
 
 
 @asynccontextmanager
@@ -282,6 +272,48 @@ async def read_file(file: FileOnce, *, close: bool) -> AsyncIterator[Chunks]:
     finally:
         if close:
             file.close()
+
+
+async def read_whole(path: Path, version: FileVersion, name: str) -> AsyncGenerator[bytes]:
+    """Read a file of one chunk in one hop; check in another, when the chunk was used, that it is still in its place.
+
+    Raises:
+        MediaError: it cannot be read, or it changed since it was first looked at.
+    """
+    limiter = anyio.CapacityLimiter(1)  # of its own, as in `_Reader.run`
+    yield await to_thread.run_sync(_read_unchanged, path, version, name, limiter=limiter)
+    await to_thread.run_sync(_check_path, path, version, name, limiter=limiter)
+
+
+def _read_unchanged(path: Path, version: FileVersion, name: str) -> bytes:
+    try:
+        with path.open("rb") as file:
+            before = FileVersion.of(os.fstat(file.fileno()))
+            data = file.read(version.size + 1)  # one more than there should be: then it grew
+            after = FileVersion.of(os.fstat(file.fileno()))
+    except (OSError, ValueError) as error:
+        raise MediaError(f"{name}: cannot be read: {reason_of(error)}") from error
+    if not before == version == after or len(data) > version.size:
+        raise _changed(name)
+    return data
+
+
+def _check_path(path: Path, version: FileVersion | None, name: str) -> None:
+    """Raise MediaError where another version lies at `path` now."""
+    try:
+        if FileVersion.of(path.stat()) != version:
+            raise _changed(name)
+    except FileNotFoundError:
+        pass  # deleted once it was open: what was read is the whole of it
+    except OSError as error:
+        raise MediaError(f"{name}: cannot be read: {reason_of(error)}") from error
+
+
+def _changed(name: str) -> MediaError:
+    return MediaError(
+        f"{name}: changed after it was first looked at (other size, time of modification or file); "
+        "the upload was aborted before its end, so no task was started: try again when the file is complete"
+    )
 
 
 def to_bytes(chunk: Any, name: str) -> bytes:

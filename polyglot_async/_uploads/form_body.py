@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from .._concurrency import OnProgress, report_progress
 from .._errors import MediaError
-from .fingerprint import MediaDigest, Tail
+from .fingerprint import Tail
 from .media_types import starts_like_page
 from .multipart import frame
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
+    from .fingerprint import MediaDigest
     from .sources import Media
 
 
@@ -25,12 +26,15 @@ class FormBody:
 
     Attributes:
         media: what is sent.
+        headers: Content-Type, and Content-Length where the size is known (else the body is chunked, RFC 9112
+            section 7.1).
         on_first_byte: awaited once per attempt before the first byte is handed over.
         on_last_byte: awaited once per attempt when all of the media is out and was checked, before the closing boundary
             is handed over. If it raises, the end is not sent.
         started: whether this attempt handed over its first byte.
         complete: whether this attempt handed over its last byte. While it did not, no server can have taken the
             request for a whole one.
+        digest: size and tail of the media as it was sent; None until all of it was, just before `on_last_byte`.
     """
 
     def __init__(self, media: Media, fields: Iterable[tuple[str, str]], on_progress: OnProgress | None = None) -> None:
@@ -39,30 +43,20 @@ class FormBody:
         self.on_last_byte: Callable[[], Awaitable[None]] | None = None
         self.started = False
         self.complete = False
+        self.digest: MediaDigest | None = None
         self._attempted = False
-        self._tail: Tail | None = None
         self._on_progress = on_progress
         self._frame = frame(
             fields, file_name=media.name, content_type=media.content_type, boundary=secrets.token_hex(16)
         )
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """Content-Type, and Content-Length where the size is known (else the body is chunked, RFC 9112 section 7.1)."""
-        headers = {"content-type": self._frame.content_type}
-        if self.media.size is not None:
-            headers["content-length"] = str(self._frame.content_length(self.media.size))
-        return headers
+        self.headers = {"content-type": self._frame.content_type}
+        if media.size is not None:
+            self.headers["content-length"] = str(len(self._frame.head) + media.size + len(self._frame.tail))
 
     @property
     def can_be_sent(self) -> bool:
         """Whether an attempt may start now: the first one always, a further one only from the true beginning."""
         return not self._attempted or self.media.replayable
-
-    @property
-    def digest(self) -> MediaDigest | None:
-        """Size and tail of the media as it was sent; None until all of it was, just before `on_last_byte`."""
-        return None if self._tail is None else self._tail.digest()
 
     @asynccontextmanager
     async def attempt(self) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -75,7 +69,7 @@ class FormBody:
             MediaError: the media cannot be read, is empty or a page, has not the size it should have, or changed.
         """
         self.started = self.complete = False
-        self._attempted, self._tail = True, None
+        self._attempted, self.digest = True, None
         async with self.media.open() as chunks:
             first = await anext(chunks, b"")
             if not first:
@@ -85,7 +79,8 @@ class FormBody:
                     f"{self.media.name}: begins like a web page, not like media; "
                     "pass content_type=... to upload it all the same"
                 )
-            await report_progress(self._on_progress, 0, self.media.size)
+            if self._on_progress is not None:
+                await report_progress(self._on_progress, 0, self.media.size)
             async with aclosing(self._framed(first, chunks)) as body:
                 yield body
 
@@ -101,11 +96,12 @@ class FormBody:
                 raise MediaError(f"{name}: has more than the {size} bytes it should have")
             yield chunk
             # Only now has the chunk been taken by the socket.
-            await report_progress(self._on_progress, tail.size, size)
+            if self._on_progress is not None:
+                await report_progress(self._on_progress, tail.size, size)
             chunk = await anext(chunks, b"")
         if size is not None and tail.size < size:
             raise MediaError(f"{name}: ended after {tail.size} of {size} bytes")
-        self._tail = tail
+        self.digest = tail.digest()
         if self.on_last_byte is not None:
             await self.on_last_byte()
         # Set before the last bytes leave: from here on nobody can say that they did not arrive.
@@ -133,11 +129,7 @@ class JsonBody:
         self.started = False
         self.complete = False
         self._data = text.encode("utf-8", "replace")  # a lone surrogate has no UTF-8
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """Content-Type and Content-Length."""
-        return {"content-type": "application/json", "content-length": str(len(self._data))}
+        self.headers = {"content-type": "application/json", "content-length": str(len(self._data))}
 
     @asynccontextmanager
     async def attempt(self) -> AsyncIterator[AsyncIterator[bytes]]:

@@ -7,6 +7,7 @@ is no error here: the service decides what it takes.
 from __future__ import annotations
 
 import re
+from itertools import permutations
 from pathlib import PurePath
 from urllib.parse import unquote
 
@@ -85,25 +86,31 @@ _MAGIC = (
     (0, b"\xff\xf9", "audio/aac"),
 )
 # One container, two uses: the name may tell which, the first bytes cannot.
-_SAME_CONTAINER = (
-    frozenset({"audio/mp4", "video/mp4", "video/quicktime", "video/3gpp"}),
-    frozenset({"audio/ogg", "video/ogg"}),
-    frozenset({"video/webm", "video/x-matroska"}),
+_SAME_CONTAINER = frozenset(
+    pair
+    for family in (
+        ("audio/mp4", "video/mp4", "video/quicktime", "video/3gpp"),
+        ("audio/ogg", "video/ogg"),
+        ("video/webm", "video/x-matroska"),
+    )
+    for pair in permutations(family, 2)
 )
 
 
-def media_type_of(name: str, start: bytes) -> str:
-    """Return the MIME type by the first 16 bytes, else by `name`; `application/octet-stream` if neither is known."""
-    kind = next((kind for offset, magic, kind in _MAGIC if start[offset:].startswith(magic)), UNKNOWN_TYPE)
-    return refine_by_name(kind, name)
+def media_type_of(name: str, start: bytes = b"", kind: str = UNKNOWN_TYPE) -> str:
+    """Return the MIME type by the first 16 bytes, else by `name`, else `kind`, what is known of it so far.
 
-
-def refine_by_name(kind: str, name: str) -> str:
-    """Return the type by `name` where it is compatible with `kind`, the type by the first bytes; else `kind`."""
-    by_name = _BY_SUFFIX.get(_suffix_of(name).lower())
+    The name's suffix refines the type that the first bytes or `kind` tell, where both use the same container.
+    """
+    for offset, magic, found in _MAGIC:
+        if start.startswith(magic, offset):
+            kind = found
+            break
+    _, dot, suffix = name.rpartition(".")
+    by_name = _BY_SUFFIX.get(suffix.lower()) if dot else None
     if by_name is None:
         return kind
-    return by_name if kind == UNKNOWN_TYPE or any({by_name, kind} <= family for family in _SAME_CONTAINER) else kind
+    return by_name if kind == UNKNOWN_TYPE or (kind, by_name) in _SAME_CONTAINER else kind
 
 
 def with_suffix(name: str, kind: str) -> str:
@@ -111,13 +118,14 @@ def with_suffix(name: str, kind: str) -> str:
 
     Some services look at the suffix alone, and answer 400 to an `upload.bin`.
     """
-    suffix = _SUFFIX_OF_TYPE.get(_essence(kind))
+    suffix = _SUFFIX_OF_TYPE.get(kind) or _SUFFIX_OF_TYPE.get(_essence(kind))
     if suffix is None:
         return name
-    stem = name
-    while (last := _suffix_of(stem)) and last.lower() in _EMPTY_SUFFIXES and len(stem) > len(last) + 1:
-        stem = stem[: -len(last) - 1]
-    return stem if _SUFFIX.fullmatch(_suffix_of(stem)) else f"{stem}.{suffix}"
+    stem, dot, last = name.rpartition(".")
+    while stem and last.lower() in _EMPTY_SUFFIXES:
+        name = stem
+        stem, dot, last = name.rpartition(".")
+    return name if dot and _SUFFIX.fullmatch(last) else f"{name}.{suffix}"
 
 
 def base_name(name: str) -> str:
@@ -134,7 +142,7 @@ def is_mime_type(text: str) -> bool:
 def type_of_response(content_type: str, name: str) -> str:
     """Return the type that a server stated, or the type by `name` where it stated none, nonsense or "any bytes"."""
     stated = content_type.strip()
-    return stated if is_mime_type(stated) and _essence(stated) not in _UNTYPED else media_type_of(name, b"")
+    return stated if is_mime_type(stated) and _essence(stated) not in _UNTYPED else media_type_of(name)
 
 
 def is_page_type(content_type: str) -> bool:
@@ -163,7 +171,3 @@ def name_in_disposition(header: str) -> str | None:
 
 def _essence(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
-
-
-def _suffix_of(name: str) -> str:
-    return name.rpartition(".")[2] if "." in name else ""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _PERCENT_ENCODED = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
+_QUOTED = {**_PERCENT_ENCODED, **str.maketrans({"\\": r"\\"})}
 
 
 @attrs.frozen
@@ -31,30 +32,24 @@ class Frame:
     head: bytes
     tail: bytes
 
-    def content_length(self, file_size: int) -> int:
-        """Return the length of the whole body for a file of `file_size` bytes."""
-        return len(self.head) + file_size + len(self.tail)
 
-
-def frame(
-    fields: Iterable[tuple[str, str]], *, file_name: str, content_type: str, boundary: str, field: str = "file"
-) -> Frame:
-    """Frame a form with `fields` first and then one file in `field`.
+def frame(fields: Iterable[tuple[str, str]], *, file_name: str, content_type: str, boundary: str) -> Frame:
+    """Frame a form with `fields` first and then one file, in the field `file`.
 
     `boundary` must be a token that the file does not contain: 128 random bits in hexadecimal are enough.
     """
-    lines = [
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"\r\n\r\n{value}\r\n'
-        for name, value in fields
-    ]
-    lines.append(
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(field)}"; '
-        f'filename="{_quoted(file_name)}"\r\nContent-Type: {content_type}\r\n\r\n'
+    head = ""
+    for name, value in fields:
+        head += f'--{boundary}\r\nContent-Disposition: form-data; name="{name.translate(_QUOTED)}"\r\n\r\n{value}\r\n'
+    head += (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{file_name.translate(_QUOTED)}"\r\n'
+        f"Content-Type: {content_type}\r\n\r\n"
     )
     return Frame(
         content_type=f"multipart/form-data; boundary={boundary}",
-        head=_encoded("".join(lines)),
-        tail=_encoded(f"\r\n--{boundary}--\r\n"),
+        # A file name that is not UTF-8 reaches Python with lone surrogates (PEP 383); no parser would take those.
+        head=head.encode("utf-8", "replace"),
+        tail=f"\r\n--{boundary}--\r\n".encode(),
     )
 
 
@@ -64,13 +59,4 @@ def framed_name(name: str) -> str:
     A quote is `%22` there, CR and LF are `%0D` and `%0A`, and what is not UTF-8 is `?`. Few parsers undo this; all undo
     the doubled backslash.
     """
-    return _encoded(name.translate(_PERCENT_ENCODED)).decode()
-
-
-def _quoted(name: str) -> str:
-    return name.replace("\\", r"\\").translate(_PERCENT_ENCODED)
-
-
-def _encoded(text: str) -> bytes:
-    # A file name that is not UTF-8 reaches Python with lone surrogates (PEP 383); no parser would take those.
-    return text.encode("utf-8", "replace")
+    return name.translate(_PERCENT_ENCODED).encode("utf-8", "replace").decode()

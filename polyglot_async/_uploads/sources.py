@@ -15,6 +15,7 @@ import os
 import re
 import stat
 from collections.abc import AsyncIterable, Collection, Iterable
+from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias, TypeGuard
@@ -32,6 +33,7 @@ from .file_reader import (
     measure,
     name_of,
     read_file,
+    read_whole,
     reason_of,
     version_of,
 )
@@ -42,7 +44,6 @@ from .media_types import (
     is_media_type,
     is_mime_type,
     media_type_of,
-    refine_by_name,
     with_suffix,
 )
 from .streams import (
@@ -131,17 +132,19 @@ def media_from(
         if len(source) != 2 or not isinstance(source[0], str | None):  # noqa: PLR2004 - a pair
             raise TypeError("a tuple must be a pair of a file name and what to upload under it")
         name, source = name or source[0], source[1]
-    _check_arguments(name, size, content_type)
+    if name is not None or size is not None or content_type is not None:
+        _check_arguments(name, size, content_type)
     media = _recognise(source, may_be_page=content_type is None)
     if name:
         media.name = base_name(name)
-        media.content_type = refine_by_name(media.content_type, media.name)
+        media.content_type = media_type_of(media.name, kind=media.content_type)
     media.content_type = content_type or media.content_type
     if not name or media.name == DEFAULT_NAME:
         media.name = with_suffix(media.name, media.content_type)
-    if size is not None and media.size not in {None, size}:
-        raise MediaError(f"{media.name}: has {media.size} bytes, but size={size} was given")
-    media.size = size if size is not None else media.size
+    if size is not None:
+        if media.size not in {None, size}:
+            raise MediaError(f"{media.name}: has {media.size} bytes, but size={size} was given")
+        media.size = size
     if media.size == 0:
         raise MediaError(f"{media.name}: is empty")
     return media
@@ -226,14 +229,15 @@ def _recognise(source: object, *, may_be_page: bool) -> Media:
 
 
 def _once(name: str, size: int | None, opener: StreamOpener) -> Media:
-    return Media(name, media_type_of(name, b""), size, replayable=False, opener=opener)
+    return Media(name, media_type_of(name), size, replayable=False, opener=opener)
 
 
 def _from_path(given: str | os.PathLike[str]) -> Media:
-    path = Path(given)
-    shown = bare_url(str(given) or ".")
-    if is_media_url(given):
-        raise MediaError(f"{shown}: is a URL, not a file: use from_url")
+    path, shown, hint = Path(given), str(given) or ".", ""
+    if _ANY_URL.match(shown):
+        shown, hint = bare_url(shown), ", and only http and https URLs can be used with from_url"
+        if is_media_url(given):
+            raise MediaError(f"{shown}: is a URL, not a file: use from_url")
     try:
         found = path.stat()
         if stat.S_ISDIR(found.st_mode):
@@ -244,17 +248,21 @@ def _from_path(given: str | os.PathLike[str]) -> Media:
             start = file.read(SNIFFED_BYTES)
             version = FileVersion.of(os.fstat(file.fileno()))
     except FileNotFoundError:
-        also = ", and only http and https URLs can be used with from_url" if _ANY_URL.match(shown) else ""
-        raise MediaError(f"{shown}: there is no such file{also}") from None
+        raise MediaError(f"{shown}: there is no such file{hint}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise MediaError(f"{shown}: cannot be read: {reason_of(error)}") from None
-
-    def opener(_: str, chunk_bytes: int) -> AbstractAsyncContextManager[Chunks]:
-        opened = partial(path.open, "rb", buffering=0)
-        return read_file(FileOnce(opened, shown, version.size, version, path, chunk_bytes), close=True)
-
     kind = media_type_of(path.name, start)
+    opener = partial(_open_path, path, version, shown)
     return Media(path.name, kind, version.size, replayable=True, path=path, opener=opener)
+
+
+def _open_path(
+    path: Path, version: FileVersion, shown: str, _name: str, chunk_bytes: int
+) -> AbstractAsyncContextManager[Chunks]:
+    if version.size <= chunk_bytes:
+        return aclosing(read_whole(path, version, shown))
+    opened = partial(path.open, "rb", buffering=0)
+    return read_file(FileOnce(opened, shown, version.size, version, path, chunk_bytes), close=True)
 
 
 def _from_bytes(data: bytes) -> Media:

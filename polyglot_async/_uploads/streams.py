@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from functools import partial
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 from urllib.parse import unquote, urlsplit
@@ -214,9 +214,9 @@ async def _bytes_of(chunks: AsyncIterator[Any], name: str, *, wrap_errors: bool)
         raise
 
 
-def read_bytes(data: bytes, name: str, chunk_bytes: int) -> AbstractAsyncContextManager[Chunks]:
+def read_bytes(data: bytes, _name: str, chunk_bytes: int) -> AbstractAsyncContextManager[Chunks]:
     """Iterate over bytes in chunks."""
-    return pass_on(_slices(data, chunk_bytes), name)
+    return aclosing(_slices(data, chunk_bytes))
 
 
 async def _slices(data: bytes, chunk_bytes: int) -> AsyncGenerator[bytes]:

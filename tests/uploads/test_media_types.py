@@ -11,7 +11,6 @@ from polyglot_async._uploads.media_types import (
     is_page_type,
     media_type_of,
     name_in_disposition,
-    refine_by_name,
     starts_like_page,
     type_of_response,
     with_suffix,
@@ -70,10 +69,10 @@ def test_the_first_bytes_decide_and_the_name_tells_apart_what_shares_a_container
 
 
 def test_a_name_that_is_told_later_refines_the_type_the_same_way():
-    assert "audio/mp4" == refine_by_name("video/mp4", "talk.m4a")
-    assert "audio/mpeg" == refine_by_name("application/octet-stream", "talk.mp3")
-    assert "audio/wav" == refine_by_name("audio/wav", "talk.mp3")
-    assert "audio/wav" == refine_by_name("audio/wav", "talk")
+    assert "audio/mp4" == media_type_of("talk.m4a", kind="video/mp4")
+    assert "audio/mpeg" == media_type_of("talk.mp3", kind="application/octet-stream")
+    assert "audio/wav" == media_type_of("talk.mp3", kind="audio/wav")
+    assert "audio/wav" == media_type_of("talk", kind="audio/wav")
 
 
 @pytest.mark.parametrize("suffix", sorted(MEDIA_SUFFIXES))

@@ -25,9 +25,7 @@ names = st.text(min_size=1, max_size=40)
 
 def written(fields, name, content=CONTENT):
     made = frame(fields, file_name=name, content_type="audio/wav", boundary=BOUNDARY)
-    body = made.head + content + made.tail
-    assert len(body) == made.content_length(len(content))
-    return made.content_type, body
+    return made.content_type, made.head + content + made.tail
 
 
 def by_python_multipart(content_type, body):
@@ -164,11 +162,10 @@ def test_whatever_is_put_in_two_parsers_read_the_same_fields_and_the_same_file(f
     assert content == werkzeug[2] == starlette[2]
 
 
-@given(file_name=st.text(), field=st.text(), value=st.text(), size=st.integers(0, 2**63))
-def test_the_length_is_exact_and_no_name_adds_a_header(file_name, field, value, size):
+@given(file_name=st.text(), field=st.text(), value=st.text())
+def test_no_name_adds_a_header(file_name, field, value):
     made = frame([(field, value)], file_name=file_name, content_type="audio/wav", boundary=BOUNDARY)
 
-    assert len(made.head) + size + len(made.tail) == made.content_length(size)
     assert 2 == made.head.count(b"\r\nContent-Disposition: form-data; ")
     own_value = value.encode("utf-8", "replace")
     head, _, rest = made.head.partition(b"\r\n\r\n")
