@@ -19,7 +19,6 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import anyio
@@ -34,6 +33,8 @@ from .recovery import recover
 from .worker import BatchStats, BatchWorker
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
     from .._http.transport import Transport
@@ -90,7 +91,8 @@ class BatchStream:
         self._last = None
 
 
-def _check_concurrency(_: object, __: object, value: object) -> None:
+def _check_concurrency(_: object, __: object, concurrency: int | None) -> None:
+    value: object = concurrency
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
         raise ValueError(f"concurrency is {value!r}: pass 1 or more")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -15,7 +16,6 @@ from .._uploads.sources import bare_url, clean_url, is_media_url, media_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from .._state.journal import Journal
     from .._uploads.sources import Media
@@ -119,8 +119,9 @@ def _stat(path: Path) -> tuple[str, int, int]:
     return storable_path(path), found.st_size, found.st_mtime_ns
 
 
-def name_of(source: BatchSource) -> str:
+def name_of(source: object) -> str:
     """Return a name for a source that could not be looked at."""
-    if isinstance(source, tuple) and source:
-        return str(source[0])
-    return bare_url(str(source)) if isinstance(source, str | os.PathLike) else "upload.bin"
+    named = source[0] if isinstance(source, tuple) and source else source
+    if isinstance(named, str | os.PathLike):
+        return bare_url(str(named)) if "://" in str(named) else Path(named).name or str(named)
+    return "upload.bin" if isinstance(named, bytes | bytearray | memoryview) else f"{named!r:.60}"

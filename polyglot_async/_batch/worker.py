@@ -244,13 +244,14 @@ class BatchWorker:
         return task
 
     async def _fetch(self, found: BatchItem, task: Task) -> tuple[Transcript | None, tuple[Path, ...]]:
-        transcript, files = None, []
+        transcript: Transcript | None = None
+        files: list[Path] = []
         if self.options.results == ("result",):
             transcript = await self._through_outages(lambda: self.calls.result(task))
         elif self.options.results != ("task",):
             assert self.options.out is not None  # noqa: S101 - for the type checkers: kinds are taken with a folder only
-            for kind in self.options.results:
-                files.append(await self._download(task, kind, self._file(self.options.out, found, task, kind)))
+            paths = {kind: self._file(self.options.out, found, task, kind) for kind in self.options.results}
+            files = [await self._download(task, kind, path) for kind, path in paths.items()]
         if found.item.record.state is State.ENDED:
             await found.item.move(State.FETCHED, files=tuple(map(str, files)))
         return transcript, tuple(files)

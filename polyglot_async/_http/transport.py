@@ -185,12 +185,16 @@ class Transport:
             raise error
         if isinstance(error, AuthenticationError) and refused is None and token and self.credential.renewable:
             return token
-        if self.limiter.waits_out(error):
+        waits_out = self.limiter.waits_out(error)
+        if not waits_out:
+            may_repeat = attempts.failed(error)
+            complete = body is None or body.complete
+            if next_action(error, request, body_complete=complete) is not Action.RETRY or not may_repeat:
+                raise error
+        if body is not None:
+            body.complete = False  # not accepted: a call that is cancelled while it waits leaves no doubt behind
+        if waits_out:
             return refused
-        may_repeat = attempts.failed(error)
-        complete = body is None or body.complete
-        if next_action(error, request, body_complete=complete) is not Action.RETRY or not may_repeat:
-            raise error
         seconds = delay(attempts.made, error, random=self.runtime.random())
         if seconds > LONGEST_RETRY_AFTER and not attempts.forgives_429:
             raise error

@@ -25,13 +25,16 @@ from .._errors import (
     WaitTimeoutError,
     require_result,
 )
-from .._http.retry import Action, next_action
+from .._http.retry import LONGEST_RETRY_AFTER, Action, delay, next_action
 from .pagination import TaskPages
 from .schedule import SLACK, PollSchedule, TaskDurations, coalesce
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .._http.transport import Transport
     from .._models import Task, WebhookEvent
+    from .._runtime import Runtime
     from .proof import KnownTasks
 
 logger = logging.getLogger("polyglot_async")
@@ -81,6 +84,8 @@ class TaskPoller:
     _is_running: bool = attrs.field(default=False, init=False)
     _wake: anyio.Event = attrs.field(factory=anyio.Event, init=False, repr=False)
     _last_poll: float = attrs.field(default=float("-inf"), init=False)
+    _not_before: float = attrs.field(default=float("-inf"), init=False)
+    _failures: int = attrs.field(default=0, init=False)
     _unreadable: int = attrs.field(default=0, init=False)
     _last_error: PolyglotError | None = attrs.field(default=None, init=False, repr=False)
     _unknown_statuses: set[str] = attrs.field(factory=set, init=False, repr=False)
@@ -195,7 +200,8 @@ class TaskPoller:
                 elif not wait.is_over:
                     dues.append(self._due(wait, now))
         due = coalesce(dues, SLACK * expected.seconds if expected else 0.0)
-        return min(fixed, max(due, self._last_poll + self._schedule.min_interval))
+        due = min(fixed, max(due, self._last_poll + self._schedule.min_interval))
+        return max(due, self._not_before)
 
     def _due(self, wait: _Wait, now: float) -> float:
         if not wait.has_known_start and wait.polled is None:
@@ -212,26 +218,36 @@ class TaskPoller:
         for task_id, waits in self._waits.items():
             if not waits[0].is_over:
                 wanted.add(task_id)
-        now = transport.runtime.monotonic
+                for wait in waits:  # no wait takes longer than its own client allows
+                    if (wait.transport.timeout or math.inf) < (transport.timeout or math.inf):
+                        transport = wait.transport
+        # Repeated here and not below, so that each failure is known to whoever gives up waiting.
+        transport = attrs.evolve(transport, max_retries=0)
         polled = list(wanted)
         try:
             if len(wanted) == 1:
                 await self._poll_one(transport, polled[0])
             else:
                 await self._poll_list(transport, wanted)
-            self._unreadable = 0
+            self._unreadable = self._failures = 0
             self._last_error = None
         except PolyglotError as error:
+            self._failed(error, polled, transport.runtime)
+        self._last_poll = transport.runtime.monotonic()
+
+    def _failed(self, error: PolyglotError, polled: Iterable[str], runtime: Runtime) -> None:
+        """Postpone the next poll, or end all waits, after one that failed."""
+        if self._passes(error):
             if self._last_error is None:
                 logger.warning("tasks cannot be polled, it is tried again: %s", error)
-            self._last_error = error
-            # A poll that failed postpones the next one as one that saw nothing would.
-            passes = self._passes(error)
+            self._failures += 1
+            pause = min(LONGEST_RETRY_AFTER, delay(self._failures, error, random=runtime.random()))
+            self._not_before = runtime.monotonic() + pause
+        else:
             for wait in [wait for task_id in polled for wait in self._waits.get(task_id, ())]:
-                wait.polled = now()
-                if not passes:
+                if not wait.is_over:  # the page before may have shown its end
                     self._end(wait, error)
-        self._last_poll = now()
+        self._last_error = error
 
     def _passes(self, error: PolyglotError) -> bool:
         if isinstance(error, ResponseDecodeError) and not error.body.lstrip().startswith(b"<"):
