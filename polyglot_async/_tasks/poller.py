@@ -137,9 +137,9 @@ class TaskPoller:
     def _timeout_error(self, wait: _Wait, timeout: float | None) -> WaitTimeoutError:
         seen = f"last seen {wait.task.status.value}" if wait.was_seen else "last seen: never"
         failed = f"; the last poll failed: {self._last_error}" if self._last_error is not None else ""
+        advice = "It goes on: wait for it again" if wait.was_seen else "Wait for it again when the service answers"
         return WaitTimeoutError(
-            f"task {wait.task.task_id} was not done after {timeout} s of waiting ({seen}){failed}. "
-            "It goes on: wait for it again",
+            f"task {wait.task.task_id} was not done after {timeout} s of waiting ({seen}){failed}. {advice}",
             task=wait.task,
         )
 
