@@ -25,16 +25,19 @@ class RawServer:
     Attributes:
         uploads: uploads whose head has arrived.
         whole: bodies of uploads that arrived to their end.
+        open_now: connections that are open.
         on_bytes: called once when so many bytes of an upload's body have arrived.
     """
 
     def __init__(self):
-        self.uploads, self.whole, self.on_bytes = 0, [], None
+        self.uploads, self.whole, self.open_now, self.on_bytes = 0, [], 0, None
 
     async def serve(self, stream):
+        self.open_now += 1
         async with stream:
             with contextlib.suppress(anyio.EndOfStream, anyio.BrokenResourceError):
                 await self._exchange(stream)
+        self.open_now -= 1
 
     async def _exchange(self, stream):
         received = b""
@@ -128,6 +131,25 @@ async def test_a_path_that_changes_while_it_is_sent_never_arrives_whole(server, 
 
     assert [] == server.whole
     assert server.uploads == 1
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("sent", [0, 1 << 20])
+async def test_a_small_path_that_changes_while_it_is_sent_never_arrives_whole(server, upload, path, change, sent):
+    os.truncate(path, 1 << 20)
+    os.utime(path, ns=(1, 1))
+
+    def on_progress(done, _):
+        if done == sent:
+            change(path)
+
+    with pytest.raises(MediaError, match="changed after it was first looked at"):
+        await upload(path, on_progress=on_progress)
+
+    with anyio.fail_after(5):
+        while server.open_now or not server.uploads:  # what was sent may still be in the sockets' buffers
+            await anyio.sleep(0.001)
+    assert [] == server.whole
 
 
 @pytest.mark.parametrize("change", CHANGES[:3])

@@ -16,6 +16,7 @@ import time
 import zipfile
 from collections import UserList, UserString, deque
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -31,6 +32,7 @@ from polyglot_async._uploads.sources import bare_url, clean_url, is_media_url, m
 
 WAV = b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(range(256)) * 20
 BIG = os.urandom(1 << 10) * 3333
+WHOLE = 1 << 20  # a chunk in which the small files here are read whole
 
 
 async def read(media, chunk_bytes=1 << 20):
@@ -183,14 +185,16 @@ async def test_a_path_that_changed_before_it_is_opened_is_a_media_error(path, ch
 
 
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("after", ["the first chunk", "the last chunk"])
-async def test_a_path_that_changes_while_it_is_read_has_no_end(path, change, after):
+@pytest.mark.parametrize(
+    ("chunk_bytes", "after"), [(1000, "the first chunk"), (1000, "the last chunk"), (WHOLE, "the last chunk")]
+)
+async def test_a_path_that_changes_while_it_is_read_has_no_end(path, change, chunk_bytes, after):
     os.utime(path, ns=(1, 1))
     media = media_from(path)
     found = b""
 
     with pytest.raises(MediaError, match="changed after it was first looked at"):
-        async with media.open(1000) as chunks:
+        async with media.open(chunk_bytes) as chunks:
             async for chunk in chunks:
                 found += chunk
                 if after == "the first chunk" or found == WAV:
@@ -237,13 +241,100 @@ async def test_a_file_object_that_shrinks_ends_early_so_that_the_form_can_refuse
     assert (WAV[:100], len(WAV)) == (await read(media), media.size)
 
 
-async def test_a_path_that_is_deleted_while_it_is_read_is_read_to_its_end(path):
+@pytest.mark.parametrize("chunk_bytes", [100, WHOLE])
+async def test_a_path_that_is_deleted_while_it_is_read_is_read_to_its_end(path, chunk_bytes):
     media = media_from(path)
-    async with media.open(100) as chunks:
+    async with media.open(chunk_bytes) as chunks:
         first = await anext(chunks)
         path.unlink()
 
         assert WAV == first + b"".join([chunk async for chunk in chunks])
+
+
+@pytest.mark.parametrize("chunk_bytes", [100, WHOLE])
+async def test_a_path_that_cannot_be_looked_at_again_has_no_end(tmp_path, chunk_bytes):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "talk.wav").write_bytes(WAV)
+    media = media_from(folder / "talk.wav")
+
+    with pytest.raises(MediaError, match=r"talk.wav: cannot be read: Not a directory"):
+        async with media.open(chunk_bytes) as chunks:
+            await anext(chunks)
+            folder.rename(tmp_path / "other")
+            folder.write_bytes(b"no folder")
+            async for _ in chunks:
+                pass
+
+
+@pytest.mark.parametrize(("missing", "sizes"), [(0, [5136]), (1, [5135, 1])])
+async def test_a_path_of_no_more_than_a_chunk_is_one_chunk(path, missing, sizes):
+    async with media_from(path).open(len(WAV) - missing) as chunks:
+        assert sizes == [len(chunk) async for chunk in chunks]
+
+
+@pytest.mark.parametrize(
+    ("moment", "change"), [("before", change) for change in CHANGES] + [("during", rewrite), ("during", cut)]
+)
+async def test_a_small_path_that_changes_before_or_during_its_read_has_no_chunk(path, slow_disk, moment, change):
+    os.utime(path, ns=(1, 1))
+    media = media_from(path)
+    if moment == "before":
+        change(path, WAV[::-1])
+    slow_disk.start(on_read=partial(change, path, WAV[::-1]) if moment == "during" else None)
+
+    async with media.open() as chunks:
+        with pytest.raises(MediaError, match="changed after it was first looked at"):
+            await anext(chunks)
+
+
+async def test_a_small_path_whose_time_is_set_back_during_its_read_has_no_chunk(path, slow_disk):
+    os.utime(path, ns=(1, 1))
+    media = media_from(path)
+    path.write_bytes(WAV[::-1])
+    slow_disk.start(on_read=lambda: os.utime(path, ns=(1, 1)))
+
+    async with media.open() as chunks:
+        with pytest.raises(MediaError, match="changed after it was first looked at"):
+            await anext(chunks)
+
+
+async def test_a_small_path_with_more_bytes_than_its_size_has_no_chunk(path, slow_disk):
+    media = media_from(path)
+    slow_disk.start(on_read=lambda: b"more than the file system knows of" * 1000)
+
+    async with media.open() as chunks:
+        with pytest.raises(MediaError, match="changed after it was first looked at"):
+            await anext(chunks)
+
+
+async def test_a_small_path_that_grew_is_not_read_to_its_end(path, slow_disk):
+    media = media_from(path)
+    path.write_bytes(BIG)
+    slow_disk.start()
+
+    with pytest.raises(MediaError, match="changed after it was first looked at"):
+        await read(media)
+
+    (disk,) = slow_disk.files
+    assert len(WAV) + 1 == disk.bytes
+
+
+async def test_a_small_path_is_read_though_all_shared_threads_are_busy(path):
+    busy = threading.Event()
+    limiter = anyio.to_thread.current_default_thread_limiter()
+    media = media_from(path)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(int(limiter.total_tokens)):
+            tasks.start_soon(anyio.to_thread.run_sync, busy.wait, 5)
+        try:
+            with anyio.fail_after(4):
+                while limiter.available_tokens:
+                    await anyio.sleep(0.001)
+                assert WAV == await read(media)
+        finally:
+            busy.set()
 
 
 async def test_looking_at_a_spooled_file_does_not_write_it_to_the_disk():
@@ -560,6 +651,23 @@ async def test_a_file_that_the_caller_closes_meanwhile_is_a_media_error(path):
 
     with pytest.raises(MediaError, match=r"talk.wav: cannot be read: .*closed"):
         await read(media)
+
+
+@pytest.mark.parametrize("chunk_bytes", [100, WHOLE])
+async def test_a_disk_that_fails_under_a_path_is_a_media_error(path, slow_disk, chunk_bytes):
+    media = media_from(path)
+    error = OSError(5, "Input/output error")
+
+    def fail():
+        raise error
+
+    slow_disk.start(on_read=fail)
+    with pytest.raises(MediaError, match=r"talk.wav: cannot be read: Input/output error$") as caught:
+        await read(media, chunk_bytes)
+
+    (disk,) = slow_disk.files
+    assert disk.closed
+    assert error is caught.value.__cause__
 
 
 @pytest.mark.parametrize("after", [0, 2])
@@ -887,16 +995,29 @@ def test_no_error_holds_the_password_or_the_query_of_a_url(url):
 
 
 class SlowDisk:
-    """A file whose every read takes 5 ms, and which knows who reads it and whether it was closed."""
+    """A file whose every read takes 5 ms, and which knows who reads it and whether it was closed.
 
-    def __init__(self, file):
-        self.file, self.reads, self.threads, self.closed = file, 0, set(), False
+    `on_read` is called in each read; what it returns, if anything, stands in the place of the file's bytes.
+    """
+
+    def __init__(self, file, on_read):
+        self.file, self.on_read = file, on_read
+        self.reads, self.bytes, self.threads, self.closed = 0, 0, set(), False
 
     def read(self, size):
         self.reads += 1
         self.threads.add(threading.get_ident())
         time.sleep(0.005)
-        return self.file.read(size)
+        found = self.on_read and self.on_read()
+        found = self.file.read(size) if found is None else found[:size]
+        self.bytes += len(found)
+        return found
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
     def close(self):
         self.closed = True
@@ -911,20 +1032,21 @@ def slow_disk(path, monkeypatch):
     files = []
     original = Path.open
 
-    def slow(self, mode="r", buffering=-1, **options):
-        file = original(self, mode, buffering, **options)
-        if self != path:
-            return file
-        files.append(SlowDisk(file))
-        return files[-1]
+    def start(on_read=None):
+        def slow(self, mode="r", buffering=-1, **options):
+            file = original(self, mode, buffering, **options)
+            if self != path or mode != "rb":
+                return file
+            files.append(SlowDisk(file, on_read))
+            return files[-1]
 
-    def start():
         monkeypatch.setattr(Path, "open", slow)
 
     return SimpleNamespace(start=start, files=files)
 
 
-async def test_reading_a_path_never_blocks_the_loop(path, slow_disk, anyio_backend_name):
+@pytest.mark.parametrize(("chunk_bytes", "reads"), [(100, 20), (WHOLE, 1)])
+async def test_reading_a_path_never_blocks_the_loop(path, slow_disk, anyio_backend_name, chunk_bytes, reads):
     path.write_bytes(WAV[:2000])
     media = media_from(path)
     slow_disk.start()
@@ -940,11 +1062,11 @@ async def test_reading_a_path_never_blocks_the_loop(path, slow_disk, anyio_backe
     with blocking_forbidden(anyio_backend_name):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(watch)
-            assert WAV[:2000] == await read(media, chunk_bytes=100)
+            assert WAV[:2000] == await read(media, chunk_bytes)
             tasks.cancel_scope.cancel()
 
     (disk,) = slow_disk.files
-    assert 20 <= disk.reads <= 21
+    assert reads <= disk.reads <= reads + 1
     assert threading.get_ident() not in disk.threads
     assert disk.closed
     # Twenty reads of 5 ms are 100 ms; one on the loop would show as 6 ms or more, the machine's own hiccups aside.
@@ -998,6 +1120,40 @@ async def test_cancellation_closes_the_file_and_leaves_no_thread_reading(path, s
     assert [] == open_files(path)
 
 
+@pytest.mark.parametrize("moment", ["before the read", "during the read", "after the read"])
+async def test_cancellation_closes_a_small_file_that_is_read_whole(path, slow_disk, moment):
+    media = media_from(path)
+    slow_disk.start()
+    reading = anyio.Event()
+
+    async def cancel_meanwhile(scope):
+        await reading.wait()
+        with anyio.fail_after(5):
+            while not (slow_disk.files and slow_disk.files[0].reads):
+                await anyio.sleep(0.0005)
+        scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        with anyio.CancelScope() as scope:
+            tasks.start_soon(cancel_meanwhile, scope)
+            if moment == "before the read":
+                scope.cancel()
+            if moment == "during the read":
+                reading.set()
+            async with media.open() as chunks:
+                assert WAV == await anext(chunks)
+                reading.set()
+                async for _ in chunks:
+                    await anyio.sleep(5)
+                await anyio.sleep(5)
+        tasks.cancel_scope.cancel()
+
+    assert scope.cancelled_caught
+    assert all(disk.closed for disk in slow_disk.files)
+    assert len(slow_disk.files) == (0 if moment == "before the read" else 1)
+    assert [] == open_files(path)
+
+
 async def test_leaving_early_closes_the_file(path):
     async with media_from(path).open(100) as chunks:
         await anext(chunks)
@@ -1006,12 +1162,13 @@ async def test_leaving_early_closes_the_file(path):
     assert [] == open_files(path)
 
 
-async def test_two_attempts_at_once_do_not_disturb_each_other(path):
+@pytest.mark.parametrize("chunk_bytes", [100, WHOLE])
+async def test_two_attempts_at_once_do_not_disturb_each_other(path, chunk_bytes):
     media = media_from(path)
     found = []
 
     async def attempt():
-        found.append(await read(media, chunk_bytes=100))
+        found.append(await read(media, chunk_bytes))
 
     async with anyio.create_task_group() as tasks:
         for _ in range(5):
