@@ -1,10 +1,13 @@
-"""The journal's file: who may write it, what it takes for a journal, and what it survives."""
+"""The journal's file: who may write it, what is refused as no journal, and what it survives."""
 
 import contextlib
 import os
 import resource
 import signal
 import sqlite3
+import stat
+import subprocess
+import sys
 import threading
 from contextlib import closing
 
@@ -12,8 +15,7 @@ import anyio
 import pytest
 
 from polyglot_async import JournalError
-from polyglot_async._state.usage import Usage
-from polyglot_async._state.journal import Entry, Place, State, locked_journal, read_journal
+from polyglot_async._state.journal import ItemRecord, State, Usage, locked_journal, read_journal, storable_path
 
 pytestmark = pytest.mark.anyio
 on_both_loops = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
@@ -21,11 +23,15 @@ on_both_loops = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 
 @pytest.fixture
 def anyio_backend():
-    """One loop but where it is said: the core ones run on both."""
+    """One event loop except where both are named."""
     return "asyncio"
 
 
-PLACE = Place(path="/a/talk.mp3", size=7, modified_ns=1)
+AT = {"path": "/a/talk.mp3", "size": 7, "modified_ns": 1}
+
+
+def record(key="k", state=State.NEW, name="talk.mp3", **facts):
+    return ItemRecord(key=key, state=state, name=name, **facts)
 
 
 @pytest.fixture
@@ -39,67 +45,92 @@ def journal(path, anyio_backend):
         yield journal
 
 
+@pytest.fixture
+def script():
+    """Starts Python on a program's text, in a process; what still runs at the end is killed."""
+    started = []
+
+    def start(program, *arguments):
+        command = [sys.executable, "-c", program, *map(str, arguments)]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.kill()
+        running.communicate()
+
+
 def states(path):
-    return {entry.key: entry.state for entry in read_journal(path)[0]}
+    return {item.key: item.state for item in read_journal(path)[0]}
 
 
-async def test_an_item_goes_through_its_states_and_each_is_on_the_disk_at_once(journal, path):
-    await journal.add("k", "talk.mp3", PLACE, "")
-    assert {"k": State.NEW} == states(path)
-    await journal.submitting("k", "talk.mp3")
-    assert {"k": State.SUBMITTING} == states(path)
-    await journal.uncertain("k", "the line went dead")
-    assert {"k": State.UNCERTAIN} == states(path)
-    await journal.running("k", "t-1")
-    entry = await journal.entry("k")
-    assert ("t-1", None, 1) == (entry.task_id, entry.error, entry.attempts)
-    await journal.failed("k", "no speech")
-    assert ("no speech", State.FAILED) == ((entry := await journal.entry("k")).error, entry.state)
-    await journal.submitting("k", "talk.mp3")
-    await journal.not_submitted("k")
-    await journal.submitting("k", "talk.mp3")
-    await journal.running("k", "t-2")
-    await journal.done("k", ("/out/talk.srt",))
-    [entry], _ = read_journal(path)
-    assert isinstance(entry, Entry)
-    assert (State.DONE, "t-2", 3, ("/out/talk.srt",), "/a/talk.mp3", 7) == (
-        entry.state,
-        entry.task_id,
-        entry.attempts,
-        entry.files,
-        entry.path,
-        entry.size,
+async def test_a_record_comes_back_as_it_was_written(journal, path):
+    written = record(
+        state=State.DONE,
+        **AT,
+        options={"model": "fast", "extra": {"speakers": 2}},
+        task_id="t-1",
+        attempts=3,
+        error=None,
+        files=("/out/talk.srt", "/out/talk.txt"),
+        submitted_at=1.5,
+        accepted_at=2.5,
+        updated_at=3.5,
     )
-    assert entry.submitted_at <= entry.updated_at
-    assert await journal.entry("another") is None
+    await journal.write(written)
+    assert written == await journal.record("k")
+    assert [written] == read_journal(path)[0]
+    assert await journal.record("another") is None
 
 
-async def test_what_is_unsettled_bears_the_name_under_which_it_left(journal):
-    """A renamed file, or one of two with the same content, is in the service's list under the name it was sent with."""
-    await journal.add("k", "old.mp3", PLACE, "")
-    await journal.submitting("k", "old.mp3")
-    await journal.add("k", "new.mp3", None, "")
-    assert ["old.mp3"] == [entry.name for entry in await journal.unsettled()]
-    await journal.submitting("k", "new.mp3")
-    assert ["new.mp3"] == [entry.name for entry in await journal.unsettled()]
-    await journal.running("k", "t-1")
-    assert ("new.mp3", None) == (await journal.name_of_task("t-1"), await journal.name_of_task("t-2"))
+@pytest.mark.parametrize("state", State)
+async def test_each_state_is_on_the_disk_at_once_as_a_later_run_has_to_see_it(journal, path, state):
+    """Leaving is new: no whole request has left. What has a task and no end yet is running."""
+    await journal.write(record(state=state, task_id="t-1"))
+    seen = {State.LEAVING: State.NEW, State.ENDED: State.RUNNING, State.FETCHED: State.RUNNING}.get(state, state)
+    assert {"k": seen} == states(path)
+    unsettled = [item.key for item in await journal.unsettled()]
+    assert (["k"] if state in {State.LEFT, State.AMBIGUOUS} else []) == unsettled
 
 
-async def test_a_file_is_known_by_its_place_only_while_it_looks_the_same(journal):
-    await journal.add("k", "talk.mp3", PLACE, "ru")
-    assert "k" == await journal.key_at(PLACE, "ru")
-    assert await journal.key_at(PLACE, "en") is None
+async def test_a_later_write_of_a_key_replaces_the_record(journal, path):
+    await journal.write(record(**AT))
+    await journal.write(record(state=State.FAILED, name="new name.mp3", error="no speech"))
+    [item] = read_journal(path)[0]
+    assert ("new name.mp3", State.FAILED, "no speech", None) == (item.name, item.state, item.error, item.path)
+
+
+async def test_items_with_tasks_are_found(journal):
+    await journal.write(record("a", State.RUNNING, task_id="t-1"))
+    await journal.write(record("b", State.FAILED, task_id="t-2"))
+    await journal.write(record("c"))
+    assert {"a": "t-1", "b": "t-2"} == {item.key: item.task_id for item in await journal.with_tasks()}
+
+
+async def test_a_file_is_known_by_its_path_only_while_it_looks_the_same(journal):
+    await journal.write(record(**AT, options={"output_language": "ru", "model": None}))
+    assert "k" == await journal.key_at(*AT.values(), {"output_language": "ru"})
+    assert await journal.key_at(*AT.values(), {"output_language": "en"}) is None
     for change in ({"path": "/b/talk.mp3"}, {"size": 8}, {"modified_ns": 2}):
-        other = Place(**{"path": PLACE.path, "size": 7, "modified_ns": 1, **change})
-        assert await journal.key_at(other, "ru") is None
+        assert await journal.key_at(*{**AT, **change}.values(), {"output_language": "ru"}) is None
 
 
-async def test_names_that_are_no_utf8_are_kept_as_they_are_sent(journal):
-    await journal.add("k", os.fsdecode(b"t\xffalk.mp3"), None, "")
-    await journal.submitting("k", os.fsdecode(b"t\xffalk.mp3"))
-    await journal.failed("k", os.fsdecode(b"t\xffalk.mp3: no speech"))
-    assert "t?alk.mp3" == (await journal.entry("k")).name
+async def test_names_that_are_no_utf8_are_stored_readably_and_their_paths_stay_apart(journal, tmp_path):
+    one, other = (os.fsdecode(b"t%balk.mp3" % byte) for byte in (b"\xff", b"\xfe"))
+    await journal.write(record(name=one, path=storable_path(tmp_path / one), size=1, modified_ns=1, error=one))
+    assert ("t?alk.mp3", "t?alk.mp3") == ((item := await journal.record("k")).name, item.error)
+    assert storable_path(tmp_path / one) != storable_path(tmp_path / other)
+    assert "k" == await journal.key_at(storable_path(tmp_path / one), 1, 1, {})
+
+
+async def test_only_the_owner_can_read_it(journal, path):
+    """Names and paths of recordings stand in it."""
+    assert 0o600 == stat.S_IMODE(path.stat().st_mode)
+    await journal.write(record())
+    beside = [file for file in path.parent.glob(f"{path.name}-*") if file.stat().st_size]
+    assert [0o600] * len(beside) == [stat.S_IMODE(file.stat().st_mode) for file in beside]
+    assert beside, "the write-ahead log holds records too"
 
 
 async def test_the_count_of_requests_is_kept_with_every_step(path, anyio_backend):
@@ -107,7 +138,7 @@ async def test_the_count_of_requests_is_kept_with_every_step(path, anyio_backend
     with locked_journal(path) as journal:
         assert Usage() == await journal.usage()
         journal.keep_usage(lambda: usage)
-        await journal.add("k", "a", None, "")
+        await journal.write(record())
     with locked_journal(path) as journal:
         assert usage == await journal.usage()
         journal.keep_usage(Usage)
@@ -116,10 +147,10 @@ async def test_the_count_of_requests_is_kept_with_every_step(path, anyio_backend
 
 
 @on_both_loops
-async def test_a_step_is_noted_even_if_its_caller_is_cancelled(anyio_backend, journal, path):
+async def test_a_write_is_done_even_if_its_caller_is_cancelled(anyio_backend, journal, path):
     with anyio.CancelScope() as scope:
         scope.cancel()
-        await journal.add("k", "a", None, "")
+        await journal.write(record())
     assert {"k": State.NEW} == states(path)
 
 
@@ -127,7 +158,7 @@ async def test_a_step_is_noted_even_if_its_caller_is_cancelled(anyio_backend, jo
 async def test_many_at_once_take_turns(anyio_backend, journal, path):
     async with anyio.create_task_group() as tasks:
         for number in range(50):
-            tasks.start_soon(journal.add, f"k{number}", "a", None, "")
+            tasks.start_soon(journal.write, record(f"k{number}"))
     assert 50 == len(states(path))
 
 
@@ -145,7 +176,7 @@ async def test_it_can_be_read_while_it_is_written(journal, path):
     reader.start()
     try:
         for number in range(100):
-            await journal.add(f"k{number}", "a", None, "")
+            await journal.write(record(f"k{number}"))
     finally:
         stop.set()
         reader.join()
@@ -174,7 +205,7 @@ async def test_a_second_process_is_refused_until_the_first_is_gone_however_it_we
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     with locked_journal(path) as journal:
-        await journal.add("k", "a", None, "")
+        await journal.write(record())
 
 
 async def test_a_second_batch_of_the_same_process_is_refused_too(journal, path):
@@ -188,12 +219,13 @@ class TestNotAJournal:
         with pytest.raises(JournalError, match=match), opener(path):
             pass
 
-    def test_one_of_a_newer_version(self, opener, path):
+    @pytest.mark.parametrize("version", [1, 3])
+    def test_one_of_another_version(self, opener, path, version):
         with locked_journal(path):
             pass
         with closing(sqlite3.connect(path)) as database:
-            database.execute("PRAGMA user_version = 2")
-        self.opens(opener, path, "newer version")
+            database.execute(f"PRAGMA user_version = {version}")
+        self.opens(opener, path, f"format {version}, this one reads 2")
 
     def test_no_database(self, opener, path):
         path.write_bytes(b"this is my diary. " * 1000)
@@ -214,43 +246,47 @@ class TestNotAJournal:
     def test_a_folder_that_is_not_there(self, opener, path):
         self.opens(opener, path / "deep" / "down.db", r"unable to open|no such journal")
 
-    def test_one_that_something_else_wrote_into(self, opener, path):
-        with locked_journal(path):
-            pass
+    @pytest.mark.parametrize(("column", "value"), [("state", "asleep"), ("options", "{"), ("files", "[")])
+    async def test_one_that_something_else_wrote_into(self, opener, path, column, value, anyio_backend):
+        with locked_journal(path) as journal:
+            await journal.write(record())
         with closing(sqlite3.connect(path)) as database:
-            database.execute("INSERT INTO items VALUES ('k','n','p',1,1,'','asleep','t',0,'','[]',0,0)")
+            database.execute(f"UPDATE items SET {column} = ?", (value,))
             database.commit()
         if opener is not locked_journal:
             self.opens(opener, path, "cannot be used")
+        else:
+            with locked_journal(path) as journal, pytest.raises(JournalError, match="cannot be used"):
+                await journal.record("k")
 
 
 FULL = """
 import resource, sys
 import anyio
 from polyglot_async import JournalError
-from polyglot_async._state.journal import locked_journal
+from polyglot_async._state.journal import ItemRecord, State, locked_journal
 async def main():
     with locked_journal(sys.argv[1]) as journal:
-        await journal.add("first", "a", None, "")
+        await journal.write(ItemRecord(key="first"))
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
         try:
             for number in range(10_000):
-                await journal.add(f"k{number}", "a" * 1000, None, "")
+                await journal.write(ItemRecord(key=f"k{number}", name="a" * 1000))
         except JournalError as error:
             print(number, error)
 anyio.run(main)
 """
 
 
-async def test_a_full_disk_is_an_error_and_what_was_noted_before_stays(path, script, anyio_backend):
+async def test_a_full_disk_is_an_error_and_what_was_written_before_stays(path, script, anyio_backend):
     full = script(FULL, path)
     out, err = full.communicate(timeout=30)
     assert "the journal cannot be used" in out, err
     noted = int(out.split()[0])
     with locked_journal(path) as journal:
-        assert State.NEW == (await journal.entry("first")).state
+        assert State.NEW == (await journal.record("first")).state
         assert noted + 1 == len(states(path))
-        await journal.running("first", "t")
+        await journal.write(record("first", State.RUNNING))
 
 
 def test_the_test_of_the_full_disk_does_not_bind_this_process():
@@ -260,26 +296,26 @@ def test_the_test_of_the_full_disk_does_not_bind_this_process():
 WRITER = """
 import itertools, sys
 import anyio
-from polyglot_async._state.journal import locked_journal
+from polyglot_async._state.journal import ItemRecord, State, locked_journal
 async def main():
     with locked_journal(sys.argv[1]) as journal:
         for number in itertools.count():
-            await journal.add(f"k{number}", "a", None, "")
-            await journal.submitting(f"k{number}", "a")
+            await journal.write(ItemRecord(key=f"k{number}"))
+            await journal.write(ItemRecord(key=f"k{number}", state=State.LEFT))
             print(number, flush=True)
 anyio.run(main)
 """
 
 
 @pytest.mark.parametrize("lines", [1, 50])
-async def test_kill_9_of_a_writer_leaves_all_that_it_had_noted(path, script, anyio_backend, lines):
+async def test_kill_9_of_a_writer_leaves_all_that_it_had_written(path, script, anyio_backend, lines):
     writer = script(WRITER, path)
     for _ in range(lines):
         last = int(writer.stdout.readline())
     writer.send_signal(signal.SIGKILL)
     last = int((writer.stdout.read().split() or [last])[-1])
     writer.wait()
-    assert {State.SUBMITTING} == {states(path)[f"k{number}"] for number in range(last + 1)}, "it can be read at once"
+    assert {State.LEFT} == {states(path)[f"k{number}"] for number in range(last + 1)}, "it can be read at once"
     with locked_journal(path) as journal:
-        await journal.running("k0", "t")
+        await journal.write(record("k0", State.RUNNING))
     assert State.RUNNING == states(path)["k0"]
