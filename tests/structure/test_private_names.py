@@ -22,10 +22,8 @@ NAMES_OF_OTHER_LIBRARIES = {"test_fast_transport.py": {"_transport"}, "test_sour
 
 NOT_YET_CONVERTED = {
     "client/kill_child.py",
-    "client/test_batch.py",
     "client/test_batch_recovery.py",
     "client/test_kill.py",
-    "client/test_watcher.py",
     "http/test_retry.py",
     "state/test_journal.py",
 }
@@ -140,7 +138,6 @@ def test_no_private_name_of_another_module_is_used(path):
         ("downloads/test_ranges.py", "polyglot_async._downloads.ranges"),
         ("webhooks/test_verify.py", "polyglot_async.webhooks._verify"),
         ("webhooks/conftest.py", None),
-        ("client/test_batch.py", None),
         ("test_models.py", None),
     ],
 )
