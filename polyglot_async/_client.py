@@ -21,7 +21,7 @@ from ._runtime import Runtime
 from ._tasks.account import fetch_limits
 from ._tasks.calls import AsyncTranscriptions, check_seconds
 from ._tasks.poller import TaskPoller
-from ._tasks.proof import KnownTasks
+from ._tasks.known_tasks import KnownTasks
 from ._tasks.schedule import PollSchedule
 from ._tasks.submit import Submitter
 from ._uploads.sources import is_media_url

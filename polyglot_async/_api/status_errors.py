@@ -257,14 +257,15 @@ def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | No
     try:
         seconds = float(value)
     except ValueError:
-        moment = _http_date(value)
+        moment = http_date(value)
         if moment is None:
             return None
-        seconds = (moment - (_http_date(headers.get("date", "")) or now)).total_seconds()
+        seconds = (moment - (http_date(headers.get("date", "")) or now)).total_seconds()
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
-def _http_date(value: str) -> datetime | None:
+def http_date(value: str) -> datetime | None:
+    """Return the moment of an HTTP date in UTC, or None if it is none."""
     try:
         moment = parsedate_to_datetime(value)
         return None if moment.tzinfo is None else moment.astimezone(UTC)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +11,10 @@ from anyio import to_thread
 from .._errors import MediaError
 from .._http.retry import stops_batch
 from .._state.items import Item, ItemRecord
+from .._tasks.known_tasks import OwnTask
 from .._tasks.outage import BATCH_TIMEOUT
 from .._tasks.proof import Doubt, Proof
-from .._uploads.fingerprint import MediaDigest, content_of_key, digest_of_file, key_of_url
+from .._uploads.fingerprint import MediaDigest, content_of_key, digest_of_file, url_key_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +41,8 @@ async def recover(journal: Journal, submitter: Submitter, runtime: Runtime) -> M
     for known in await journal.with_tasks():
         digest = await _digest(known) if measured < _MEASURED_TASKS else None
         measured += digest is not None
-        submitter.known.add_own(known.task_id or "", known.accepted_at or 0.0, digest, known.size)
+        by = known.accepted_at or math.inf
+        submitter.known.add_own(known.task_id or "", OwnTask(by, digest, known.size, known.name, known.submitted_at))
     settled = [(Item(runtime.unix_time, record, journal), await _doubt_of(record)) for record in records]
     proofs = await submitter.settle(settled, outage_timeout=BATCH_TIMEOUT)
     for proof in proofs:
@@ -57,7 +59,7 @@ async def _doubt_of(record: ItemRecord) -> Doubt:
         options=record.options,
         digest=await _digest(record),
         content=content,
-        is_source_url=partial(_is_url_of, record) if content is None else None,
+        url_key=url_key_of(record.key) if content is None else None,
     )
 
 
@@ -74,7 +76,3 @@ def _digest_of_unchanged(path: Path, size: int | None, modified_ns: int | None) 
         return digest_of_file(path) if (found.st_size, found.st_mtime_ns) == (size, modified_ns) else None
     except (OSError, ValueError, MediaError):
         return None
-
-
-def _is_url_of(record: ItemRecord, url: str) -> bool:
-    return key_of_url(url.strip(), record.options) == record.key

@@ -30,6 +30,7 @@ class TaskPages:
     Attributes:
         complete: whether the end of the list was reached.
         skipped: entries that are no tasks as far as can be read.
+        date: the `Date` of the last answer, or an empty string.
     """
 
     _transport: Transport = attrs.field(repr=False)
@@ -37,6 +38,7 @@ class TaskPages:
     _filters: Mapping[str, Any] = attrs.field(factory=dict)
     complete: bool = attrs.field(default=False, init=False)
     skipped: int = attrs.field(default=0, init=False)
+    date: str = attrs.field(default="", init=False)
     _seen: set[str] = attrs.field(factory=set, init=False, repr=False)
     _offset: int = attrs.field(default=0, init=False)
     _cursor: str | None = attrs.field(default=None, init=False)
@@ -51,7 +53,8 @@ class TaskPages:
         request = endpoints.list_tasks(
             limit=self._page_size, offset=self._offset, cursor=self._cursor, filters=self._filters
         )
-        page = (await self._transport.call(request, endpoints.parse_page)).parse()
+        raw = await self._transport.call(request, endpoints.parse_page)
+        page, self.date = raw.parse(), raw.headers.get("date", "")
         unique = {task.task_id: task for task in reversed(page.items) if task.task_id not in self._seen}
         new = tuple(reversed(unique.values()))
         self._seen |= unique.keys()

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .._http.transport import Transport
     from .._models import Task, WebhookEvent
     from .._runtime import Runtime
-    from .proof import KnownTasks
+    from .known_tasks import KnownTasks
 
 logger = logging.getLogger("polyglot_async")
 

@@ -1,71 +1,56 @@
-"""What became of a submission that was sent whole and got no usable answer: live, for one; after a crash, for all at once.
+"""What became of a submission that was sent whole and got no usable answer. Pure: decided from list and sources.
 
-The list is read from now back past the submission. A task in it is ours if its bytes are: `/source` with a Range gives the
-size and the last 64 KiB in one request. Names and times never prove anything. A time only rules a task out, and only where
-the service's clock is known from tasks of our own (A17); whether the service keeps the bytes that were sent is known from
-such tasks too (A18).
+The list is read from now back past the submission. A task in it is ours if its bytes are: `/source` shows the size and
+parts of what it was made from. Names and times never prove anything: a time only rules a task out. Whether the service
+keeps the bytes that were sent is known from tasks that are ours (A18).
 
-| verdict | when | what follows |
-|---|---|---|
-| ours    | a task has the same size and end, and its options do not contradict | adopted |
-| absent  | the list is complete back past the submission and every task in it is certainly another's, twice | sent again |
-| unknown | the list cannot be read, or a task remains that may be ours | `SubmissionUncertainError` |
+| verdict | when                                                                          | what follows               |
+|---------|-------------------------------------------------------------------------------|----------------------------|
+| ours    | a task has the same bytes, and its options do not contradict                  | adopted                    |
+| absent  | the list is complete back past the submission, and every task in it certainly | sent again                 |
+|         |   is another's; twice                                                         |                            |
+| unknown | the list cannot be read, or a task remains that may be ours                   | `SubmissionUncertainError` |
 
-Failed and cancelled tasks are never adopted. While the service cannot be reached, the question waits (see `outage`).
+Failed and cancelled tasks are never adopted. A URL has no bytes to compare: a task is ours if it shows the very URL and
+was certainly created since, by the service's clock as tasks of our own show it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import aclosing
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-import anyio
 import attrs
 
-from .._api import endpoints
-from .._downloads.ranges import parse_content_range
-from .._errors import PolyglotError, RangeError, ServiceUnavailableError
-from .._http.retry import is_outage
-from .._uploads.fingerprint import TAIL_BYTES, MediaDigest, Tail
-from .pagination import TaskPages
+from .._uploads.fingerprint import TAIL_BYTES, key_of_url
+from .known_tasks import is_after, media_kind
 
 if TYPE_CHECKING:
-    from .._api.messages import ApiRequest
-    from .._http.transport import StreamedResponse, Transport
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from .._errors import PolyglotError
     from .._models import Task
-    from .outage import OutageGate
+    from .._uploads.fingerprint import MediaDigest
+    from .known_tasks import OwnTask, ServiceClock
 
-SECOND_LOOK_SECONDS = 10.0
-"""Absence is asked for twice, so far apart: a replica of the list may lag, and what a dead process's kernel, or a proxy,
-still holds of the request may yet arrive (A19)."""
-_MOST_CANDIDATES = 50
-_MOST_FAILURES = 3
-_WHOLE_ANSWER_BYTES = 256 << 10
-_REMEMBERED_TASKS = 10_000
-_CLOCK_SPREAD = 120.0
-_CLOCK_SLACK = 5.0
-_ANY_ZONE_SECONDS = 26 * 3600.0
-"""Local times of two places differ by no more than this."""
 _SHOWN_CANDIDATES = 20
-_WITHOUT_RESULT = frozenset({"failed", "cancelled"})
-_PARTIAL = 206
+WITHOUT_RESULT = frozenset({"failed", "cancelled"})
+_TASK_OPTIONS = ("model", "input_language", "output_language")
+_URL_FIELDS = ("url", "source_url", "media_url")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Doubt:
     """A submission whose fate is unknown, and what its task would be recognised by.
 
     Attributes:
-        name: for messages.
+        name: the file's name as sent.
         since: when its first byte left, Unix seconds.
         options: options as sent.
         digest: of the media that was sent, where known.
         content: size and hexadecimal SHA-256 of the media, where known.
-        is_source_url: for a URL, whether another URL is the same.
+        url_key: for a URL, its key without options.
     """
 
     name: str
@@ -73,12 +58,17 @@ class Doubt:
     options: Mapping[str, Any] = attrs.field(factory=dict)
     digest: MediaDigest | None = None
     content: tuple[int, str] | None = None
-    is_source_url: Callable[[str], bool] | None = None
+    url_key: str | None = None
 
     @property
     def size(self) -> int | None:
         """Bytes of the media, where known."""
         return self.digest.size if self.digest else self.content[0] if self.content else None
+
+    @property
+    def media(self) -> object:
+        """What is equal for equal media."""
+        return self.url_key, self.content, self.digest and attrs.astuple(self.digest)
 
 
 @attrs.frozen(kw_only=True)
@@ -90,6 +80,7 @@ class Proof:
         absent: it was certainly not accepted.
         candidates: tasks that may be the one, where that stays unknown.
         reason: why it stays unknown.
+        error: why the list could not be read.
     """
 
     task: Task | None = None
@@ -100,223 +91,57 @@ class Proof:
 
 
 @attrs.frozen
-class OwnTask:
-    """A task that certainly is ours: what was sent, and the time (Unix seconds) by which the service had it."""
-
-    by: float
-    digest: MediaDigest | None = None
-    size: int | None = None
-
-
-@attrs.define
-class KnownTasks:
-    """Tasks that are no candidates: ours already, or seen in the list before a submission began."""
-
-    own: OrderedDict[str, OwnTask] = attrs.field(factory=OrderedDict, init=False)
-    _seen: OrderedDict[str, float] = attrs.field(factory=OrderedDict, init=False)
-
-    def add_own(self, task_id: str, by: float, digest: MediaDigest | None = None, size: int | None = None) -> None:
-        """Note a task of ours, which the service had by `by`, Unix seconds."""
-        self.own[task_id] = OwnTask(by, digest, digest.size if digest is not None else size)
-        if len(self.own) > _REMEMBERED_TASKS:
-            self.own.popitem(last=False)
-
-    def saw(self, tasks: Iterable[Task], now: float) -> None:
-        """Note tasks that stand in the list at `now`, Unix seconds."""
-        for task in tasks:
-            self._seen.setdefault(task.task_id, now)
-        while len(self._seen) > _REMEMBERED_TASKS:
-            self._seen.popitem(last=False)
-
-    def is_older(self, task_id: str, since: float) -> bool:
-        """Return whether a task is known to be older than a submission that began at `since`."""
-        own = self.own.get(task_id)
-        return (own is not None and own.by < since) or self._seen.get(task_id, since) < since
-
-
-@attrs.frozen
 class Source:
-    """What `/source` shows of a task: its size, the SHA-256 of its end and of the whole, each where it was read."""
+    """What `/source` shows of a task, each part where it was read.
+
+    Attributes:
+        size: bytes.
+        tail_sha256: SHA-256 of the last 64 KiB.
+        is_distinctive: whether those can hardly be the end of another recording; silence can.
+        head_sha256: SHA-256 of the first 64 KiB.
+        checksum: of the whole, see `MediaDigest`.
+        sha256: hexadecimal SHA-256 of the whole.
+    """
 
     size: int | None
     tail_sha256: bytes | None = None
+    is_distinctive: bool = False
+    head_sha256: bytes | None = None
+    checksum: int | None = None
     sha256: str | None = None
 
 
-@attrs.define(eq=False)
-class Prover:
-    """Finds out what became of submissions; see the head of the module."""
-
-    _transport: Transport = attrs.field(repr=False)
-    _gate: OutageGate = attrs.field(repr=False)
-    known: KnownTasks = attrs.field(repr=False)
-    _sources: dict[str, Source] = attrs.field(factory=dict, init=False, repr=False)
-    _lock: anyio.Lock | None = attrs.field(default=None, init=False, repr=False)
-
-    async def prove(self, doubts: Sequence[Doubt], *, timeout: float) -> list[Proof]:
-        """Return what became of each; waits for the list for up to `timeout` seconds while the service is down.
-
-        Raises:
-            ServiceUnavailableError: the service did not come back in that time.
-        """
-        self._lock = self._lock or anyio.Lock()  # made here: a lock belongs to the event loop that waits for it
-        async with self._lock:
-            proofs = await self._look(doubts, timeout)
-            open_ones = [index for index, proof in enumerate(proofs) if proof.task is None]
-            if open_ones:
-                await self._transport.runtime.sleep(SECOND_LOOK_SECONDS)
-                again = await self._look([doubts[index] for index in open_ones], timeout)
-                for index, proof in zip(open_ones, again, strict=True):
-                    proofs[index] = proof
-            for doubt, proof in zip(doubts, proofs, strict=True):
-                if proof.task is not None:
-                    now = self._transport.runtime.unix_time()
-                    self.known.add_own(proof.task.task_id, now, doubt.digest, doubt.size)
-            return proofs
-
-    async def _look(self, doubts: Sequence[Doubt], timeout: float) -> list[Proof]:
-        since = min(doubt.since for doubt in doubts)
-        most = _MOST_CANDIDATES + 2 * len(doubts)
-        failures = 0
-        while True:
-            try:
-                tasks, complete = await self._list_back_to(since, most=20 * most)
-                break
-            except ServiceUnavailableError:
-                raise
-            except PolyglotError as error:
-                failures += not (is_outage(error) and await self._gate.wait_out(error, timeout=timeout))
-                if failures >= _MOST_FAILURES or not is_outage(error):
-                    reason = f"the list of tasks cannot be read ({error})"
-                    return [Proof(reason=reason, error=error) for _ in doubts]
-        clock = service_clock(tasks, self.known.own)
-        strangers = [
-            task
-            for task in tasks
-            if task.task_id not in self.known.own
-            and not self.known.is_older(task.task_id, since)
-            and not is_before(task, since, clock)
-        ]
-        complete = complete and len(strangers) <= most
-        strangers = strangers[:most]
-        if strangers:
-            await self._read_sources(tasks, strangers, doubts)
-        return decide(doubts, strangers, self._sources, complete=complete, keeps_bytes=self._keeps_bytes(doubts))
-
-    async def _list_back_to(self, since: float, *, most: int) -> tuple[list[Task], bool]:
-        """Read the list until it shows a task that is older than `since`; return it, and whether it goes that far."""
-        tasks: list[Task] = []
-        pages = TaskPages(self._transport)
-        async for page in pages:
-            tasks += page.items
-            clock = service_clock(tasks, self.known.own)
-            if is_newest_first(tasks, self.known.own) and any(
-                self.known.is_older(task.task_id, since) or is_before(task, since, clock) for task in page.items
-            ):
-                return tasks, not pages.skipped  # an entry that cannot be read may be the task in question
-            if len(tasks) > most:
-                return tasks, False
-        return tasks, pages.complete and not pages.skipped
-
-    async def _read_sources(self, tasks: Sequence[Task], strangers: Sequence[Task], doubts: Sequence[Doubt]) -> None:
-        """Read what the candidates were made from, and one task of our own to know whether bytes are kept."""
-        measured = [task for task in tasks if (own := self.known.own.get(task.task_id)) and own.size is not None]
-        if measured:
-            await self._read_source(measured[0], ())
-        names = {doubt.name for doubt in doubts}
-        open_ones = [doubt for doubt in doubts if doubt.is_source_url is None]
-        for task in sorted(strangers, key=lambda task: task.file_name not in names):
-            if not open_ones:
-                return
-            if task.status not in _WITHOUT_RESULT:
-                source = await self._read_source(task, open_ones)
-                matched = next((doubt for doubt in open_ones if source is not None and _has_bytes(doubt, source)), None)
-                if matched is not None:
-                    open_ones.remove(matched)
-
-    async def _read_source(self, task: Task, doubts: Sequence[Doubt]) -> Source | None:
-        if task.task_id in self._sources:
-            return self._sources[task.task_id]
-        request = endpoints.source(task.task_id)
-        try:
-            async with self._transport.stream(request, headers={"range": f"bytes=-{TAIL_BYTES}"}) as response:
-                source = await _measured(response)
-            for doubt in doubts:
-                # Only the whole tells where a Range is ignored, or where only the hash of the whole is known.
-                tail_tells = doubt.digest is not None and source is not None and source.tail_sha256 is not None
-                if source and not tail_tells and doubt.content is not None and doubt.content[0] == source.size:
-                    source = await self._whole(request)
-                    break
-        except ServiceUnavailableError:
-            raise
-        except PolyglotError:
-            return None  # not there yet, or never: it is asked once more with the second look
-        if source is not None:
-            self._sources[task.task_id] = source
-        return source
-
-    async def _whole(self, request: ApiRequest) -> Source:
-        digest, tail = hashlib.sha256(), Tail()
-        async with self._transport.stream(request) as response, aclosing(response.chunks()) as chunks:
-            async for chunk in chunks:
-                digest.update(chunk)
-                tail.update(chunk)
-        return Source(tail.size, tail.digest().tail_sha256, digest.hexdigest())
-
-    def _keeps_bytes(self, doubts: Sequence[Doubt]) -> bool | None:
-        """Return whether sources are kept as they were sent, as far as tasks that are known to be ours show (A18)."""
-        for task_id, own in self.known.own.items():
-            source = self._sources.get(task_id)
-            if source is not None:
-                same_end = own.digest is None or source.tail_sha256 in {None, own.digest.tail_sha256}
-                return source.size == own.size and same_end
-        return any(_has_bytes(doubt, source) for doubt in doubts for source in self._sources.values()) or None
-
-
-async def _measured(response: StreamedResponse) -> Source | None:
-    """Read the size and the end of a source from the answer to a request for its last bytes."""
-    if response.headers.get("content-encoding", "identity") != "identity":
+def is_same_media(doubt: Doubt, source: Source) -> bool | None:
+    """Return whether a source is the doubted submission's media; None where what was read of it does not tell."""
+    digest, content = doubt.digest, doubt.content
+    if source.size is None or (digest is None and content is None):
         return None
-    tail = Tail()
-    if response.status_code == _PARTIAL:
-        try:
-            content = parse_content_range(response.headers.get("content-range", ""))
-        except RangeError:
-            return None
-        async with aclosing(response.chunks()) as chunks:
-            async for chunk in chunks:
-                tail.update(chunk)
-                if tail.size > TAIL_BYTES:
-                    break
-        total = content.total
-        whole_end = total is not None and content.stop == total and tail.size == min(total, TAIL_BYTES)
-        return Source(total, tail.digest().tail_sha256 if whole_end else None)
-    length = response.headers.get("content-length", "")
-    size = int(length) if length.isdecimal() else None
-    ended = True
-    async with aclosing(response.chunks()) as chunks:
-        async for chunk in chunks:
-            tail.update(chunk)
-            if tail.size > _WHOLE_ANSWER_BYTES:  # the Range was ignored: the rest of a film is not read
-                ended = False
-                break
-    if ended and size in {None, tail.size}:
-        return Source(tail.size, tail.digest().tail_sha256)
-    return Source(size, None)
+    if source.size != doubt.size:
+        return False
+    if content is not None and source.sha256 is not None:
+        return content[1] == source.sha256
+    if digest is None or source.tail_sha256 is None:
+        return None
+    if digest.tail_sha256 != source.tail_sha256:
+        return False
+    if digest.checksum is not None and source.checksum is not None:
+        return digest.checksum == source.checksum
+    if digest.head_sha256 is not None and source.head_sha256 is not None:
+        same_head = digest.head_sha256 == source.head_sha256
+        return None if same_head and not source.is_distinctive else same_head
+    return True if digest.size <= TAIL_BYTES else None
 
 
-def _has_bytes(doubt: Doubt, source: Source) -> bool:
-    """Return whether a source certainly is the doubted submission's media."""
-    if doubt.content is not None and source.sha256 is not None:
-        return (source.size, source.sha256) == doubt.content
-    return doubt.digest is not None and (source.size, source.tail_sha256) == attrs.astuple(doubt.digest)
-
-
-def _is_of_url(doubt: Doubt, task: Task) -> bool:
-    """Return whether a task shows the very URL of the doubted submission."""
-    assert doubt.is_source_url is not None  # noqa: S101 - for the type checkers: asked of URLs only
-    urls = [task.file_name, *(task.extra.get(name) for name in ("url", "source_url", "media_url"))]
-    return any(isinstance(url, str) and "://" in url and doubt.is_source_url(url) for url in urls)
+def kept_kinds(own: Mapping[str, OwnTask], sources: Mapping[str, Source]) -> set[str]:
+    """Return the kinds of media whose sources are kept as they were sent, as far as tasks of our own show (A18)."""
+    kept: set[str] = set()
+    changed: set[str] = set()
+    for task_id, source in sources.items():
+        sent = own.get(task_id)
+        if sent is not None and sent.size is not None and source.size is not None:
+            same_end = sent.digest is None or source.tail_sha256 in {None, sent.digest.tail_sha256}
+            (kept if sent.size == source.size and same_end else changed).add(media_kind(sent.name))
+    return kept - changed
 
 
 def decide(
@@ -325,124 +150,152 @@ def decide(
     sources: Mapping[str, Source],
     *,
     complete: bool,
-    keeps_bytes: bool | None,
+    kept: Collection[str],
+    clock: ServiceClock | None = None,
 ) -> list[Proof]:
-    """Return the proof of each doubt, from the unknown tasks and what their sources show. Pure.
+    """Return the proof of each doubt, from the unknown tasks and what their sources show.
 
     Args:
         doubts: the submissions in question.
         strangers: tasks that are not known to be ours or older, newest first.
         sources: what was read of tasks' sources, by task id.
         complete: whether `strangers` are all that there are since the first of the submissions.
-        keeps_bytes: whether the service keeps what was sent; None: not known.
+        kept: kinds of media (see `media_kind`) whose sources are known to be kept as they were sent.
+        clock: see `service_clock`.
     """
-    live = [task for task in strangers if task.status not in _WITHOUT_RESULT]
-    index = _index(live, sources)
-    taken: set[str] = set()
-    found: dict[int, Task] = {}
-    contradicted: dict[int, list[Task]] = {}
-    for number, doubt in enumerate(doubts):
-        same = [task for task in _same_media(doubt, index, live) if task.task_id not in taken]
-        ours = next((task for task in same if _options_agree(doubt.options, task)), None)
-        if ours is None:
-            contradicted[number] = same
-        else:
-            found[number] = ours
-            taken.add(ours.task_id)
+    live = [task for task in strangers if task.status not in WITHOUT_RESULT]
+    index = _Index.of(live, sources)
+    found = _matches(doubts, index, clock)
+    taken = {task.task_id for task in found.values()}
+    kept = {*kept, *(media_kind(doubts[number].name) for number in found if doubts[number].url_key is None)}
     rest = [task for task in live if task.task_id not in taken]
-    # What such a task was made from cannot be seen, or proves nothing: it may be anybody's.
-    open_to_all = [
-        task for task in rest if not keeps_bytes or (source := sources.get(task.task_id)) is None or source.size is None
-    ]
+    unread = [task for task in rest if (source := sources.get(task.task_id)) is None or source.size is None]
     proofs = []
     for number, doubt in enumerate(doubts):
         if number in found:
             proofs.append(Proof(task=found[number]))
             continue
-        possible = rest if doubt.is_source_url else open_to_all
-        if more := [*contradicted[number], *index.get(("size", doubt.size, None), ())]:
-            possible = [*possible, *(task for task in more if task.task_id not in taken and task not in possible)]
-        proofs.append(_unproven(possible, complete=complete))
+        possible: Iterable[Task] = rest
+        if doubt.size is not None and media_kind(doubt.name) in kept:
+            # Every other task was certainly made from something else.
+            possible = (task for task in itertools.chain(unread, index.like(doubt)) if task.task_id not in taken)
+        first = {task.task_id: task for task in itertools.islice(possible, _SHOWN_CANDIDATES)}
+        proofs.append(_unproven(tuple(first.values()), complete=complete))
     return proofs
 
 
-def _unproven(possible: Sequence[Task], *, complete: bool) -> Proof:
-    if complete and not possible:
+def _unproven(possible: tuple[Task, ...], *, complete: bool) -> Proof:
+    if possible:
+        return Proof(candidates=possible, reason="a task in the list may be the one")
+    if complete:
         return Proof(absent=True)
-    if not possible:
-        return Proof(reason="the list of tasks cannot be read back to the submission")
-    return Proof(candidates=tuple(possible[:_SHOWN_CANDIDATES]), reason="a task in the list may be the one")
+    return Proof(reason="the list of tasks cannot be read back to the submission")
 
 
-_Index = Mapping[tuple[str, int | None, object], Sequence["Task"]]
+def _matches(doubts: Sequence[Doubt], index: _Index, clock: ServiceClock | None) -> dict[int, Task]:
+    """Return the task that is ours for each doubt that has one, by the doubt's number; no task comes twice.
+
+    Tasks that show just the options that were sent go first: the same file may have been sent with others too.
+    """
+    found: dict[int, Task] = {}
+    taken: set[str] = set()
+    by_time = sorted(range(len(doubts)), key=lambda number: doubts[number].since)
+    for fits in (_shows_options, options_agree):
+        queues: dict[object, Iterator[Task]] = {}
+        for number in by_time:
+            doubt = doubts[number]
+            if number in found:
+                continue
+            identity = (doubt.media, repr(doubt.options))
+            if identity not in queues:
+                queues[identity] = iter([task for task in index.same(doubt) if fits(doubt.options, task)])
+            for task in queues[identity]:
+                if task.task_id not in taken and (not doubt.url_key or is_after(task, doubt.since, clock)):
+                    found[number] = task
+                    taken.add(task.task_id)
+                    break
+    return found
 
 
-def _index(live: Sequence[Task], sources: Mapping[str, Source]) -> _Index:
-    """Return the tasks by what their sources show, the oldest first, so that nothing is compared pair by pair."""
-    index: dict[tuple[str, int | None, object], list[Task]] = {}
-    for task in reversed(live):
-        source = sources.get(task.task_id)
-        if source is None:
-            continue
-        if source.sha256 is not None:
-            index.setdefault(("sha256", source.size, source.sha256), []).append(task)
-        if source.tail_sha256 is not None:
-            index.setdefault(("tail", source.size, source.tail_sha256), []).append(task)
+@attrs.frozen
+class _Index:
+    """Tasks by what their sources show, the oldest first, so that nothing is compared pair by pair."""
+
+    _tasks: Mapping[object, Sequence[Task]]
+    _sources: Mapping[str, Source]
+
+    @classmethod
+    def of(cls, live: Sequence[Task], sources: Mapping[str, Source]) -> _Index:
+        index: dict[object, list[Task]] = {}
+        for task in reversed(live):
+            for key in shown_url_keys(task):
+                index.setdefault(key, []).append(task)
+            source = sources.get(task.task_id)
+            if source is not None and source.size is not None:
+                index.setdefault((source.size, source.tail_sha256), []).append(task)
+                index.setdefault((source.size, source.sha256, "sha256"), []).append(task)
+        return cls(index, sources)
+
+    def same(self, doubt: Doubt) -> Iterator[Task]:
+        """Iterate over the tasks that show the very URL, or certainly were made from the media."""
+        if doubt.url_key is not None:
+            yield from self._tasks.get(doubt.url_key, ())
+            return
+        seen = set()
+        for task in self.like(doubt):
+            if task.task_id not in seen and is_same_media(doubt, self._sources[task.task_id]):
+                seen.add(task.task_id)
+                yield task
+
+    def like(self, doubt: Doubt) -> Iterator[Task]:
+        """Iterate over the tasks that were, or may have been, made from the media; a task may come twice."""
+        keys: list[object] = []
+        if doubt.content is not None:
+            keys.append((*doubt.content, "sha256"))
+        if doubt.digest is not None:
+            keys += [(doubt.size, doubt.digest.tail_sha256), (doubt.size, None)]
         else:
-            index.setdefault(("size", source.size, None), []).append(task)
-    return index
+            keys.append((doubt.size, None, "sha256"))
+        for task in itertools.chain.from_iterable(self._tasks.get(key, ()) for key in keys):
+            if is_same_media(doubt, self._sources[task.task_id]) is not False:
+                yield task
 
 
-def _same_media(doubt: Doubt, index: _Index, live: Sequence[Task]) -> Sequence[Task]:
-    if doubt.is_source_url is not None:
-        return [task for task in reversed(live) if _is_of_url(doubt, task)]
-    if doubt.content is not None and (same := index.get(("sha256", *doubt.content))):
-        return same
-    return index.get(("tail", doubt.digest.size, doubt.digest.tail_sha256), ()) if doubt.digest else ()
+def shown_url_keys(task: Task) -> set[str]:
+    """Return the keys of the URLs that a task shows, options not counted."""
+    urls = [task.file_name, *(task.extra.get(name) for name in _URL_FIELDS)]
+    return {key_of_url(url.strip(), {}) for url in urls if isinstance(url, str) and "://" in url}
 
 
-def _options_agree(sent: Mapping[str, Any], task: Task) -> bool:
-    for name in ("model", "input_language", "output_language"):
-        wanted, shown = sent.get(name), getattr(task, name)
-        if wanted is not None and shown is not None and str(getattr(wanted, "value", wanted)) != shown:
+def _shows_options(sent: Mapping[str, Any], task: Task) -> bool:
+    return all(_same_value(_plain(sent.get(name)), getattr(task, name)) for name in _TASK_OPTIONS) and options_agree(
+        sent, task
+    )
+
+
+def options_agree(sent: Mapping[str, Any], task: Task) -> bool:
+    """Return whether no option that was sent is shown with another value."""
+    for name, value in sent.items():
+        wanted = _plain(value)
+        shown = getattr(task, name) if name in _TASK_OPTIONS else task.extra.get(name)
+        if wanted is not None and shown is not None and not _same_value(wanted, shown):
             return False
     return True
 
 
-def service_clock(tasks: Iterable[Task], own: Mapping[str, OwnTask]) -> float | None:
-    """Return how many seconds the service's `created_at` is ahead of our clock at the least; None: it cannot be trusted.
-
-    Known from tasks of our own alone: a naive time of another zone looks like any other time.
-    """
-    ahead = [
-        task.created_at.timestamp() - own[task.task_id].by
-        for task in tasks
-        if task.created_at is not None and task.task_id in own
-    ]
-    if not ahead or max(ahead) - min(ahead) > _CLOCK_SPREAD:
-        return None
-    return min(ahead)
+def hides_options(sent: Mapping[str, Any], task: Task) -> bool:
+    """Return whether a task does not show an option that was sent."""
+    return any(sent.get(name) is not None and getattr(task, name) is None for name in _TASK_OPTIONS)
 
 
-def is_before(task: Task, since: float, clock: float | None) -> bool:
-    """Return whether a task was certainly created before `since`, Unix seconds of our clock.
-
-    Where the service's clock is not known, its times may be those of any zone on earth.
-    """
-    if task.created_at is None:
-        return False
-    created = task.created_at.timestamp()
-    return created - clock < since - _CLOCK_SLACK if clock is not None else created < since - _ANY_ZONE_SECONDS
+def _plain(value: object) -> object:
+    return value.value if isinstance(value, Enum) else value
 
 
-def is_newest_first(tasks: Sequence[Task], own: Mapping[str, OwnTask]) -> bool:
-    """Return whether the list certainly goes from new to old (A4), as far as its times, or tasks of our own, show.
-
-    Without that, a task that is known to be older is no sign that the rest of the list is older too.
-    """
-    times = [task.created_at.timestamp() for task in tasks if task.created_at is not None]
-    if len(times) < 2:  # noqa: PLR2004 - an order is one of two
-        times = [own[task.task_id].by for task in tasks if task.task_id in own]
-    falls = sum(later < earlier for earlier, later in itertools.pairwise(times))
-    rises = sum(later > earlier for earlier, later in itertools.pairwise(times))
-    return falls > rises  # parallel uploads may end in another order than they were begun in
+def _same_value(sent: object, shown: object) -> bool:
+    scalars = (str, int, float)
+    if sent is None or shown is None:
+        return sent is shown
+    if not isinstance(sent, scalars) or not isinstance(shown, scalars):
+        return True  # what is nested may be shown in many ways
+    return str(sent).strip().casefold() == str(shown).strip().casefold()

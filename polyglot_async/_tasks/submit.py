@@ -18,9 +18,12 @@ from .._api.messages import ApiResponse, RawResponse
 from .._errors import PolyglotError, ServiceUnavailableError, SubmissionUncertainError
 from .._http.retry import Action, Attempts, next_action, stops_batch
 from .._state.items import Item, State
+from .._uploads.fingerprint import key_of_url
+from .known_tasks import OwnTask
 from .outage import CALL_TIMEOUT, OutageGate
 from .pagination import TaskPages
-from .proof import Doubt, KnownTasks, Proof, Prover
+from .proof import Doubt, Proof
+from .prover import Prover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from .._http.transport import RequestBody, Transport
     from .._limits.limiter import TaskSlotLease
     from .._models import Task
+    from .known_tasks import KnownTasks
 
 _OK = 200
 
@@ -95,10 +99,23 @@ class Submitter:
                 if not body.complete:
                     await _not_accepted(item)
                 raise
-            await item.move(State.RUNNING, task_id=raw.parse().task_id)
-            self.known.add_own(raw.parse().task_id, transport.runtime.unix_time(), body.digest)
-            self._on_start(raw.parse().task_id, transport.runtime.monotonic())
+            task, now, digest = raw.parse(), transport.runtime.unix_time(), body.digest
+            own = OwnTask(now, digest, digest.size if digest is not None else None, item.record.name, began)
+            self.known.add_own(task.task_id, own)
+            await self._note(item, task)
+            self._on_start(task.task_id, transport.runtime.monotonic())
             return raw
+
+    async def _note(self, item: Item, task: Task) -> None:
+        """Note in the item's record that a task is its own, even if the call is being cancelled."""
+        try:
+            with anyio.CancelScope(shield=True):
+                await item.move(State.RUNNING, task_id=task.task_id)
+        except BaseException as error:
+            self.known.forget(task.task_id)  # the record does not have it, so a later run has to find it
+            if isinstance(error, PolyglotError):
+                error.task = task
+            raise
 
     async def note_older_tasks(self, transport: Transport) -> None:
         """Note which tasks there are before the first submission of many: none of them can be one of ours later.
@@ -124,13 +141,16 @@ class Submitter:
             ServiceUnavailableError: the service did not come back within `outage_timeout` seconds.
         """
         proofs = await self.prover.prove([doubt for _, doubt in items], timeout=outage_timeout)
-        for (item, _), proof in zip(items, proofs, strict=True):
-            if proof.task is not None:
-                await item.move(State.RUNNING, task_id=proof.task.task_id)
-            elif proof.absent:
-                await item.move(State.NEW)
-            else:
-                await item.move(State.AMBIGUOUS, error=proof.reason)
+        settled = list(zip([item for item, _ in items], proofs, strict=True))
+        try:
+            with anyio.CancelScope(shield=True):
+                for item, proof in settled:
+                    await _move_by(item, proof)
+        except BaseException:
+            for item, proof in settled:  # what the record does not have, a later run has to find
+                if proof.task is not None and item.record.state is not State.RUNNING:
+                    self.known.forget(proof.task.task_id)
+            raise
         return proofs
 
     async def _prove(
@@ -143,7 +163,7 @@ class Submitter:
             since=began,
             options=item.record.options,
             digest=body.digest,
-            is_source_url=None if request.json is None else partial(_is_same_url, str(request.json.get("url"))),
+            url_key=None if request.json is None else key_of_url(str(request.json.get("url")).strip(), {}),
         )
         try:
             (proof,) = await self.prover.prove([doubt], timeout=timeout)
@@ -160,6 +180,15 @@ async def _not_accepted(item: Item) -> None:
     if item.record.state in {State.LEAVING, State.LEFT}:
         with anyio.CancelScope(shield=True):
             await item.move(State.NEW)
+
+
+async def _move_by(item: Item, proof: Proof) -> None:
+    if proof.task is not None:
+        await item.move(State.RUNNING, task_id=proof.task.task_id)
+    elif proof.absent:
+        await item.move(State.NEW)
+    else:
+        await item.move(State.AMBIGUOUS, error=proof.reason)
 
 
 def uncertain(item: Item, proof: Proof, error: PolyglotError | None = None) -> SubmissionUncertainError:
@@ -180,10 +209,6 @@ def _as_answer(task: Task, error: PolyglotError) -> RawResponse[Task]:
     url, method = getattr(error, "url", ""), getattr(error, "method", "")
     status = getattr(error, "status_code", None) or _OK
     return RawResponse(ApiResponse(status_code=status, headers={}, body=b"", method=method, url=url), task)
-
-
-def _is_same_url(url: str, other: str) -> bool:
-    return other.strip() == url.strip()
 
 
 def options_of(values: Mapping[str, Any], extra: Mapping[str, Any] | None) -> dict[str, Any]:

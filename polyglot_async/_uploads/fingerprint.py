@@ -1,8 +1,8 @@
-"""What identifies media: a key for its whole content and the options, and a digest of its size and last bytes.
+"""What identifies media: a key for its whole content and the options, and a digest that is taken while it is sent.
 
-A key says whether the same work was submitted before, whatever the file is called. A `MediaDigest` costs one small
-read, here and through `GET /transcriptions/{id}/source` with a Range, and so tells whether a task was made from this
-media.
+A key says whether the same work was submitted before, whatever the file is called. A `MediaDigest` can be compared with
+what `GET /transcriptions/{id}/source` shows: a task that was made from other media is told by one small request, one that
+was made from this media by one or two.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -22,26 +23,35 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TAIL_BYTES = 64 << 10
+_SUMMED_WHOLE = 1 << 20
+_STRIDE, _SUMMED = 64 << 10, 4 << 10
 
 _CONTENT_KEY = re.compile(r"([0-9]{1,19})-([0-9a-f]{64})(?:-[0-9a-f]{16})?")
 
 
 @attrs.frozen
 class MediaDigest:
-    """Size and end of media.
+    """What media is recognised by.
+
+    The end alone may be the same in two recordings (of equal length, with silence at the end), and so may the head. The
+    checksum is of so much that what differs in it was recorded at another time.
 
     Attributes:
         size: bytes.
         tail_sha256: SHA-256 of the last `min(size, TAIL_BYTES)` bytes.
+        head_sha256: SHA-256 of the first `min(size, TAIL_BYTES)` bytes, where known.
+        checksum: CRC-32 of the first MiB and of 4 KiB in each 64 KiB after it, where known.
     """
 
     size: int
     tail_sha256: bytes
+    head_sha256: bytes | None = attrs.field(default=None, eq=False)
+    checksum: int | None = attrs.field(default=None, eq=False)
 
 
 @attrs.define
 class Tail:
-    """The size and the last bytes of a stream. A large chunk costs one copy of its last 64 KiB, a small one its own.
+    """The digest of a stream, taken chunk by chunk. A large chunk costs one copy of its last 64 KiB, a small one its own.
 
     Attributes:
         size: bytes so far.
@@ -49,30 +59,55 @@ class Tail:
 
     size: int = 0
     _last: bytearray = attrs.field(factory=bytearray, repr=False)
+    _head: bytearray = attrs.field(factory=bytearray, repr=False)
+    _checksum: int = attrs.field(default=0, repr=False)
 
     def update(self, chunk: bytes) -> None:
         """Append a chunk."""
-        self.size += len(chunk)
+        size, view = self.size, memoryview(chunk)
+        self.size = size + len(chunk)
+        if size < TAIL_BYTES:
+            self._head += view[: TAIL_BYTES - size]
+        if size < _SUMMED_WHOLE:
+            self._checksum = zlib.crc32(view[: _SUMMED_WHOLE - size], self._checksum)
+        if self.size > _SUMMED_WHOLE:
+            self._sum_blocks(max(size, _SUMMED_WHOLE) - size, view)
         if len(chunk) >= TAIL_BYTES:
-            self._last = bytearray(memoryview(chunk)[-TAIL_BYTES:])
+            self._last = bytearray(view[-TAIL_BYTES:])
             return
         self._last += chunk
         if len(self._last) > 2 * TAIL_BYTES:
             del self._last[:-TAIL_BYTES]
 
+    def _sum_blocks(self, at: int, view: memoryview) -> None:
+        """Add to the checksum what of `view`, from `at`, lies in the blocks that are summed."""
+        checksum, inside = self._checksum, (self.size - len(view) + at) % _STRIDE
+        if inside < _SUMMED:
+            checksum = zlib.crc32(view[at : at + _SUMMED - inside], checksum)
+        for start in range(at + _STRIDE - inside, len(view), _STRIDE):
+            checksum = zlib.crc32(view[start : start + _SUMMED], checksum)
+        self._checksum = checksum
+
     def digest(self) -> MediaDigest:
         """Return the digest of what was appended."""
-        return MediaDigest(self.size, hashlib.sha256(memoryview(self._last)[-TAIL_BYTES:]).digest())
+        return MediaDigest(
+            self.size, hashlib.sha256(self.last_bytes()).digest(), hashlib.sha256(self._head).digest(), self._checksum
+        )
+
+    def last_bytes(self) -> memoryview:
+        """The last 64 KiB of what was appended."""
+        return memoryview(self._last)[-TAIL_BYTES:]
 
 
 def digest_of_file(path: Path) -> MediaDigest:
-    """Return the digest of a file. Blocks for one read of 64 KiB.
+    """Return the digest of a file, without the checksum. Blocks for two reads of 64 KiB.
 
     Raises:
         MediaError: it cannot be read, or it became shorter meanwhile.
     """
     try:
-        with path.open("rb", buffering=0) as file:
+        with path.open("rb") as file:
+            head = hashlib.sha256(file.read(TAIL_BYTES)).digest()
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - TAIL_BYTES))
             tail = Tail(max(0, size - TAIL_BYTES))
@@ -82,7 +117,7 @@ def digest_of_file(path: Path) -> MediaDigest:
         raise _unreadable(path, error) from error
     if tail.size < size:
         raise MediaError(f"{path}: became shorter while it was read")
-    return tail.digest()
+    return MediaDigest(size, tail.digest().tail_sha256, head)
 
 
 def key_of_file(path: Path, options: Mapping[str, Any]) -> str:
@@ -112,6 +147,11 @@ def key_of_bytes(data: bytes, options: Mapping[str, Any]) -> str:
 def key_of_url(url: str, options: Mapping[str, Any]) -> str:
     """Return the key of media at a URL, by the URL alone: what it answers with is not requested."""
     return f"url-{hashlib.sha256(url.encode('utf-8', 'replace')).hexdigest()}{_options_suffix(options)}"
+
+
+def url_key_of(key: str) -> str:
+    """Return the key of a URL without its options, from one with them."""
+    return "-".join(key.split("-")[:2])
 
 
 def content_of_key(key: str) -> tuple[int, str] | None:

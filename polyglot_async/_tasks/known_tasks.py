@@ -1,0 +1,170 @@
+"""What is known of an account's tasks: which are ours or older, how the list is ordered, what its times tell. Pure.
+
+A time only rules a task out (A17). A naive time of another zone looks like any other, so how far the service's clock is
+ahead is known from tasks of our own alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import OrderedDict
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from .._models import Task
+    from .._uploads.fingerprint import MediaDigest
+
+_REMEMBERED_TASKS = 10_000
+_CLOCK_SPREAD = 120.0
+_CLOCK_SLACK = 65 * 60.0
+"""A local time without a zone goes back by an hour once a year."""
+_TICK = 2.0
+"""Times may come in whole seconds."""
+_ANY_ZONE_SECONDS = 26 * 3600.0
+"""Local times of two places differ by no more than this."""
+
+
+@attrs.frozen
+class OwnTask:
+    """A task that certainly is ours.
+
+    Attributes:
+        by: when the service had it at the latest, Unix seconds.
+        digest: of what was sent, where known.
+        size: of what was sent in bytes, where known.
+        name: of the file.
+        since: when its first byte left, Unix seconds, where known.
+    """
+
+    by: float
+    digest: MediaDigest | None = None
+    size: int | None = None
+    name: str = ""
+    since: float | None = None
+
+
+@attrs.frozen
+class ServiceClock:
+    """How many seconds the service's `created_at` is ahead of our clock: at least, and at most where that is known."""
+
+    low: float
+    high: float | None = None
+
+
+@attrs.define
+class KnownTasks:
+    """Tasks that are no candidates: ours already, or seen in the list before a submission began."""
+
+    own: OrderedDict[str, OwnTask] = attrs.field(factory=OrderedDict, init=False)
+    _seen: OrderedDict[str, float] = attrs.field(factory=OrderedDict, init=False)
+
+    def add_own(self, task_id: str, own: OwnTask) -> None:
+        """Note a task of ours."""
+        self.own[task_id] = own
+        if len(self.own) > _REMEMBERED_TASKS:
+            self.own.popitem(last=False)
+
+    def forget(self, task_id: str) -> None:
+        """Take back that a task is ours: whoever was to have it could not note it."""
+        self.own.pop(task_id, None)
+
+    def saw(self, tasks: Iterable[Task], now: float) -> None:
+        """Note tasks that stand in the list at `now`, Unix seconds."""
+        for task in tasks:
+            self._seen.setdefault(task.task_id, now)
+        while len(self._seen) > _REMEMBERED_TASKS:
+            self._seen.popitem(last=False)
+
+    def is_older(self, task_id: str, since: float) -> bool:
+        """Return whether a task is known to be older than a submission that began at `since`."""
+        own = self.own.get(task_id)
+        return (own is not None and own.by < since) or self._seen.get(task_id, since) < since
+
+
+def media_kind(name: str) -> str:
+    """Return the suffix of a file's name: a service may keep one kind of media and transcode another."""
+    return PurePath(name).suffix.lower()
+
+
+@attrs.define
+class Listing:
+    """The list of tasks as far as it was read, newest first, and what its times are worth.
+
+    Attributes:
+        known: tasks that are ours or older.
+        skew: seconds by which the service's clock is ahead of ours, by the `Date` of its answers.
+        tasks: all of them so far.
+        clock: see `service_clock`.
+    """
+
+    known: KnownTasks
+    skew: float = 0.0
+    tasks: list[Task] = attrs.field(factory=list, init=False)
+    clock: ServiceClock | None = attrs.field(default=None, init=False)
+
+    def add(self, page: Sequence[Task]) -> None:
+        """Append a page."""
+        self.tasks += page
+        self.clock = service_clock(self.tasks, self.known.own)
+
+    def is_older(self, task: Task, since: float) -> bool:
+        """Return whether a task is certainly older than a submission that began at `since`."""
+        return self.known.is_older(task.task_id, since) or is_before(task, since, self.clock, skew=self.skew)
+
+    def reaches_back(self, page: Sequence[Task], since: float) -> bool:
+        """Return whether what comes after `page` is certainly older than `since`."""
+        return any(self.is_older(task, since) for task in page) and is_newest_first(self.tasks, self.known.own)
+
+    def strangers(self, since: float) -> list[Task]:
+        """Return the tasks that are not known to be ours or older than `since`."""
+        return [task for task in self.tasks if task.task_id not in self.known.own and not self.is_older(task, since)]
+
+
+def service_clock(tasks: Iterable[Task], own: Mapping[str, OwnTask]) -> ServiceClock | None:
+    """Return how far the service's clock is ahead, from tasks of our own; None: it cannot be trusted."""
+    pairs = [
+        (task.created_at.timestamp(), own[task.task_id])
+        for task in tasks
+        if task.created_at is not None and task.task_id in own
+    ]
+    low = [created - ours.by for created, ours in pairs]
+    if not low or max(low) - min(low) > _CLOCK_SPREAD:
+        return None
+    high = [created - ours.since for created, ours in pairs if ours.since is not None]
+    return ServiceClock(min(low), max(high, default=None))
+
+
+def is_before(task: Task, since: float, clock: ServiceClock | None, *, skew: float = 0.0) -> bool:
+    """Return whether a task was certainly created before `since`, Unix seconds of our clock.
+
+    Where the service's clock is not known, its times may be those of any zone on earth; `skew`: see `Listing`.
+    """
+    if task.created_at is None:
+        return False
+    created = task.created_at.timestamp()
+    return created < since + skew - _ANY_ZONE_SECONDS if clock is None else created - clock.low < since - _CLOCK_SLACK
+
+
+def is_after(task: Task, since: float, clock: ServiceClock | None) -> bool:
+    """Return whether a task was certainly created after `since`, Unix seconds of our clock."""
+    if task.created_at is None or clock is None or clock.high is None:
+        return False
+    return task.created_at.timestamp() - clock.high >= since - _TICK
+
+
+def is_newest_first(tasks: Sequence[Task], own: Mapping[str, OwnTask]) -> bool:
+    """Return whether the list certainly goes from new to old (A4), as far as its times, or tasks of our own, show.
+
+    Without that, a task that is known to be older is no sign that the rest of the list is older too.
+    """
+    times = [task.created_at.timestamp() for task in tasks if task.created_at is not None]
+    if len(times) < 2:  # noqa: PLR2004 - an order is one of two
+        times = [own[task.task_id].by for task in tasks if task.task_id in own]
+    falls = sum(later < earlier for earlier, later in itertools.pairwise(times))
+    rises = sum(later > earlier for earlier, later in itertools.pairwise(times))
+    return falls > rises  # parallel uploads may end in another order than they were begun in
