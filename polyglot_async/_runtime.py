@@ -29,7 +29,8 @@ class Runtime:
     """Clock, sleep and randomness of a client; replace them in tests.
 
     Attributes:
-        monotonic: seconds of a clock that only grows; durations and windows are measured with it.
+        monotonic: seconds of a clock that only grows; durations and windows are measured with it. It must keep running
+            while the event loop waits: what waits for a permit or for the next poll wakes up by the loop's own clock.
         utc_now: the present as an aware UTC datetime; calendar quotas and `Retry-After` dates are read with it.
         unix_time: the present in Unix seconds; a journal's entries are stamped with it.
         sleep: waits for so many seconds.

@@ -277,13 +277,8 @@ class Transport:
                     complete = body is None or body.complete
                     raise translate(error, outgoing, body_complete=complete, reached_before=reached) from error
                 self.hosts_reached.add(url.host)
-                logger.debug(
-                    "%s %s -> %d in %.3f s",
-                    outgoing.method,
-                    request.path,
-                    response.status_code,
-                    self.runtime.monotonic() - started,
-                )
+                if logger.isEnabledFor(logging.DEBUG):
+                    _log_answer(response, self.runtime.monotonic() - started)
         except BaseException:
             if response is not None:  # cancelled while the media was being closed
                 await _close(response)
@@ -350,6 +345,13 @@ async def _close(response: httpx.Response) -> None:
     # Shielded, so that a cancelled call still returns its connection to the pool or closes it.
     with anyio.CancelScope(shield=True):
         await response.aclose()
+
+
+def _log_answer(response: httpx.Response, seconds: float) -> None:
+    method, url = response.request.method, bare_url(response.request.url)
+    answer = ApiResponse(status_code=response.status_code, headers=dict(response.headers.items()), body=b"")
+    request_id = answer.request_id or "-"
+    logger.debug("%s %s -> %d in %.3f s (request %s)", method, url, response.status_code, seconds, request_id)
 
 
 def _same_origin(one: httpx.URL, other: httpx.URL) -> bool:

@@ -9,6 +9,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from programs import require_program
 
 from polyglot_async import webhooks
 
@@ -46,7 +47,15 @@ def test_a_matching_signature_is_verified(verify):
 
 def test_a_signature_by_openssl_is_verified(verify, no_environment):
     (no_environment / "body.json").write_bytes(BODY)
-    command = ["openssl", "dgst", "-sha256", "-hmac", SECRET, "-hex", "body.json"]
+    command = [
+        require_program("openssl", "apt-get install openssl"),
+        "dgst",
+        "-sha256",
+        "-hmac",
+        SECRET,
+        "-hex",
+        "body.json",
+    ]
     made = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1]
     assert verify("--signature", f"sha256={made}", "--any-age").code == 0
 

@@ -8,9 +8,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import anyio
 import anyio.lowlevel
 import attrs
 import pytest
@@ -37,7 +37,7 @@ def connect(sandbox):
 
     def make(api_key=None, *, base_url=None, **options):
         sleeps = Sleeps()
-        options.setdefault("runtime", Runtime(sleep=sleeps))
+        options.setdefault("runtime", Runtime(sleep=sleeps, monotonic=lambda: anyio.current_time() + sum(sleeps)))
         client = AsyncPolyglot(api_key or sandbox.api_key, base_url=base_url or sandbox.url, **options)
         client.sleeps = sleeps
         return client

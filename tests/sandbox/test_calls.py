@@ -9,6 +9,7 @@ import subprocess
 import threading
 
 import pytest
+from programs import require_program
 
 from polyglot_async.sandbox import ScriptedEngine, Utterance
 
@@ -47,6 +48,7 @@ def test_an_upload_answers_the_task_id_and_queued(api):
 def test_the_vendors_curl_line_works(sandbox, tmp_path):
     """Address and key aside, the line of the vendor's page is unchanged."""
     (tmp_path / "audio.mp3").write_bytes(b"media")
+    require_program("curl", "apt-get install curl")
     line = f'curl -s -X POST "{sandbox.url}/transcriptions/upload" -H "Authorization: Bearer {sandbox.api_key}" '
     line += '-F "file=@audio.mp3"'
     answer = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, check=True)

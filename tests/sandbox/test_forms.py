@@ -10,6 +10,7 @@ import threading
 from urllib.parse import urlsplit
 
 import pytest
+from programs import require_program
 
 from polyglot_async.sandbox import Plan
 
@@ -149,7 +150,16 @@ def test_curl_gets_its_refusal_without_sending_all(polyglot_sandbox_factory, tmp
     """With `Expect: 100-continue` nothing of the body travels at all."""
     sandbox = polyglot_sandbox_factory(plan=Plan(max_upload_bytes=1000))
     (tmp_path / "big").write_bytes(bytes(20_000_000))
-    command = ["curl", "-s", "-w", "%{http_code} %{size_upload}", "-o", "/dev/null", "-F", "file=@big"]
+    command = [
+        require_program("curl", "apt-get install curl"),
+        "-s",
+        "-w",
+        "%{http_code} %{size_upload}",
+        "-o",
+        "/dev/null",
+        "-F",
+        "file=@big",
+    ]
     command += ["-H", "Expect: 100-continue", "-H", f"Authorization: Bearer {sandbox.api_key}"]
     command.append(f"{sandbox.url}/transcriptions/upload")
     answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

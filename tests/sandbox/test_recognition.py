@@ -10,6 +10,8 @@ import pytest
 
 from polyglot_async.sandbox import Recognition, Sandbox, Utterance
 
+pytest.importorskip("pocketsphinx", reason="pocketsphinx has no wheel for this Python")
+
 SAID = {
     "0880": "he was not an ill disposed young man",
     "0890": "unless to be rather cold hearted and rather selfish is to be ill disposed",

@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+from programs import require_program
 
 from polyglot_async.sandbox import ScriptedEngine
 
@@ -43,7 +44,7 @@ def receiver():
 
 
 def openssl(body: bytes, secret: str) -> str:
-    command = ["openssl", "dgst", "-sha256", "-hmac", secret, "-r"]
+    command = [require_program("openssl", "apt-get install openssl"), "dgst", "-sha256", "-hmac", secret, "-r"]
     return subprocess.run(command, input=body, capture_output=True, check=True).stdout.decode().split()[0]
 
 

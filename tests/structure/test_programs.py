@@ -10,13 +10,6 @@ from programs import require_program
 TESTS = Path(__file__).parents[1]
 PROGRAMS = {"aria2c", "chromium", "curl", "ffmpeg", "nginx", "openssl", "redis-server"}
 SHELL_LINE = re.compile(rf"\s*({'|'.join(PROGRAMS)}) -")
-NOT_YET_CONVERTED: set[str] = {
-    "cli/test_webhook.py",
-    "sandbox/test_calls.py",
-    "sandbox/test_forms.py",
-    "sandbox/test_webhooks.py",
-    "webhooks/test_verify.py",
-}
 
 
 def programs_started_in(path):
@@ -35,7 +28,7 @@ def programs_started_in(path):
 
 @pytest.mark.parametrize("path", sorted(TESTS.rglob("*.py")), ids=lambda path: str(path.relative_to(TESTS)))
 def test_programs_of_the_system_are_asked_for(path):
-    if path != Path(__file__) and str(path.relative_to(TESTS)) not in NOT_YET_CONVERTED:
+    if path != Path(__file__):
         assert set() == programs_started_in(path)
 
 

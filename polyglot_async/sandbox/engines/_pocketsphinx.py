@@ -5,7 +5,14 @@ from __future__ import annotations
 import wave
 from typing import TYPE_CHECKING, Any
 
-from pocketsphinx import Decoder, Endpointer
+try:
+    from pocketsphinx import Decoder, Endpointer
+except ModuleNotFoundError as problem:
+    raise ModuleNotFoundError(
+        "speech recognition needs pocketsphinx: pip install 'polyglot_async[sandbox]' (it has no wheel for Python 3.14: "
+        "use Python 3.11 to 3.13 there, or the scripted engine)",
+        name="pocketsphinx",
+    ) from problem
 
 from ._engine import Recognition, RecognitionError, Utterance
 
