@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import attrs
 import httpx
 
+from ._api.urls import is_media_url
 from ._concurrency import from_any_thread
 from ._errors import ConfigurationError, PolyglotError
 from ._http.base_url import DEFAULT_BASE_URL, checked_base_url
@@ -20,11 +21,10 @@ from ._limits.limiter import Limiter
 from ._runtime import Runtime
 from ._tasks.account import fetch_limits
 from ._tasks.calls import AsyncTranscriptions, check_seconds
-from ._tasks.poller import TaskPoller
 from ._tasks.known_tasks import KnownTasks
+from ._tasks.poller import TaskPoller
 from ._tasks.schedule import PollSchedule
 from ._tasks.submit import Submitter
-from ._uploads.sources import is_media_url
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from anyio import to_thread
 
+from .._api.urls import bare_url, clean_url, is_media_url
 from .._errors import MediaError
 from .._state.items import Item, ItemRecord
 from .._uploads.fingerprint import key_of_bytes, key_of_file, key_of_url
-from .._uploads.sources import bare_url, clean_url, is_media_url, media_from
+from .._uploads.sources import media_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .._api.urls import bare_url
 from .._models import Transcript
-from .._uploads.sources import bare_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ import anyio
 import attrs
 import httpx
 
-from .._uploads.sources import bare_url
+from .._api.urls import bare_url
 from .._version import __version__
 from ._error_report import InputError
 from ._listen_display import CURRENT_REQUEST

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from .._api.urls import bare_url
 from .._batch.item import identify
 from .._errors import JournalError, MediaError
 from .._state.journal import locked_journal, read_journal
-from .._uploads.sources import bare_url
 from ._error_report import InputError
 from ._output_files import check_folder
 

@@ -14,8 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from .._api.urls import bare_url
 from .._batch.outcomes import BatchProgress
-from .._uploads.sources import bare_url
 from ._formatting import format_duration, single_line, strip_control
 from ._output import is_terminal, print_line, print_note, stdout_is_terminal
 

@@ -14,9 +14,10 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
+from .._api.urls import bare_url, clean_url, is_media_url
 from .._errors import MediaError
 from .._uploads.media_types import MEDIA_SUFFIXES
-from .._uploads.sources import bare_url, clean_url, is_media_url, media_from
+from .._uploads.sources import media_from
 from ._error_report import InputError
 from ._output_files import ALREADY_EXISTS, make_folder, safe_name
 

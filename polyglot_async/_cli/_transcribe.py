@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from anyio import to_thread
 
+from .._api.urls import bare_url
 from .._errors import SubmissionUncertainError
-from .._uploads.sources import bare_url
 from ._error_report import IncompleteError, InterruptedCommandError, describe_error
 from ._journal_lookup import find_records, find_started
 from ._output import OutputClosedError, print_json, print_note, print_table, stdout_is_terminal

@@ -12,6 +12,7 @@ import httpx
 
 from .._api.messages import ApiResponse
 from .._api.status_errors import error_of
+from .._api.urls import bare_url
 from .._errors import ApiConnectionError, ApiTimeoutError, ResponseDecodeError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def translate(
         body_complete: whether the request's last byte was handed to the socket.
         reached_before: whether this host has answered before, so that a failing name server is a passing trouble.
     """
-    method, url = request.method, bare_url(request.url)
+    method, url = request.method, bare_url(str(request.url))
     if isinstance(error, httpx.HTTPStatusError):  # raised by an event hook of the caller's own client
         return error_of(
             ApiResponse(
@@ -112,8 +113,3 @@ def proxy_variable(scheme: str) -> str | None:
     """Return the name of the environment's variable that sets the proxy for `scheme`, or None."""
     names = (f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY")
     return next((name for name in names if os.environ.get(name)), None)
-
-
-def bare_url(url: httpx.URL) -> str:
-    """Return a URL without query, user and password: none of them belongs in a message."""
-    return str(url.copy_with(query=None, fragment=None, username=None, password=None))

@@ -17,6 +17,7 @@ from anyio import to_thread
 
 from .._api.messages import KEPT_BODY_BYTES, ApiRequest, ApiResponse, RawResponse
 from .._api.status_errors import error_of
+from .._api.urls import bare_url
 from .._errors import (
     AuthenticationError,
     ConfigurationError,
@@ -26,7 +27,7 @@ from .._errors import (
 )
 from .._runtime import Runtime
 from .._version import __version__
-from .httpx_errors import bare_url, translate
+from .httpx_errors import translate
 from .retry import LONGEST_RETRY_AFTER, Action, Attempts, delay, next_action
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class StreamedResponse:
     @property
     def url(self) -> str:
         """The URL that answered, without query."""
-        return bare_url(self._response.request.url)
+        return bare_url(str(self._response.request.url))
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """Iterate over the body as it arrives, undecoded.
@@ -348,7 +349,7 @@ async def _close(response: httpx.Response) -> None:
 
 
 def _log_answer(response: httpx.Response, seconds: float) -> None:
-    method, url = response.request.method, bare_url(response.request.url)
+    method, url = response.request.method, bare_url(str(response.request.url))
     answer = ApiResponse(status_code=response.status_code, headers=dict(response.headers.items()), body=b"")
     request_id = answer.request_id or "-"
     logger.debug("%s %s -> %d in %.3f s (request %s)", method, url, response.status_code, seconds, request_id)
@@ -365,7 +366,7 @@ def _port(url: httpx.URL) -> int | None:
 def _redirect_error(
     response: httpx.Response, request: ApiRequest, target: httpx.URL, *, endless: bool = False
 ) -> RedirectError:
-    location = bare_url(target)
+    location = bare_url(str(target))
     if endless:
         advice = (
             f"the redirects do not end ({_MOST_REDIRECTS} were followed, the last one to {location}): check base_url"
@@ -375,7 +376,7 @@ def _redirect_error(
     else:
         base = location.removesuffix(request.path) if location.endswith(request.path) else location
         advice = f"redirected to {location}, where the key is not sent: set base_url to {base}, if that is the service"
-    method, url = response.request.method, bare_url(response.request.url)
+    method, url = response.request.method, bare_url(str(response.request.url))
     error = RedirectError(
         f"{method} {url}: {response.status_code}: {advice}",
         status_code=response.status_code,

@@ -9,12 +9,13 @@ import attrs
 from anyio import to_thread
 
 from .._api import endpoints
+from .._api.urls import bare_url, clean_url
 from .._downloads.html_page import file_body
 from .._errors import MediaError
 from .._models import Task
 from .._state.items import Item, ItemRecord
 from .._uploads.form_body import FormBody, JsonBody
-from .._uploads.sources import bare_url, clean_url, media_from
+from .._uploads.sources import media_from
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,18 +12,17 @@ from __future__ import annotations
 import inspect
 import io
 import os
-import re
 import stat
 from collections.abc import AsyncIterable, Collection, Iterable
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeAlias, TypeGuard
-from urllib.parse import urlsplit
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import anyio
 import attrs
 
+from .._api.urls import bare_url, is_any_url, is_media_url
 from .._errors import MediaError
 from .file_reader import (
     CHUNK_BYTES,
@@ -74,9 +73,6 @@ Content: TypeAlias = (
     | ByteStreamResponse
 )
 MediaSource: TypeAlias = Content | tuple[str, Content]
-
-_URL = re.compile(r"\s*https?://", re.IGNORECASE)
-_ANY_URL = re.compile(r"\s*([a-z][a-z0-9+.-]+:/{1,2})(.*)", re.IGNORECASE | re.DOTALL)
 
 
 @attrs.define
@@ -150,44 +146,6 @@ def media_from(
     return media
 
 
-def is_media_url(value: object) -> TypeGuard[str]:
-    """Whether it is a str with an http or https URL, in any case and with white space around it or not."""
-    return isinstance(value, str) and _URL.match(value) is not None
-
-
-def clean_url(value: object) -> str:
-    """Return an http or https URL without white space around it and with its scheme in lower case.
-
-    Raises:
-        MediaError: it is no such URL.
-    """
-    text = value.strip() if isinstance(value, str) else ""
-    try:
-        parts = urlsplit(text)
-        usable = is_media_url(text) and bool(parts.hostname) and parts.port != 0  # a port above 65535 raises
-    except ValueError:
-        usable = False
-    if not usable:
-        shown = bare_url(value) if isinstance(value, str) else type(value).__name__
-        raise MediaError(f"{shown!r} is not an http or https URL")
-    return parts.scheme.lower() + text[len(parts.scheme) :]
-
-
-def bare_url(url: str) -> str:
-    """Return a URL without user, password, query and fragment, for names and messages; other text as it is."""
-    found = _ANY_URL.fullmatch(url)
-    if found is None:
-        return url
-    rest = found[2]
-    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    host = authority.rpartition("@")[2]
-    port = host.rpartition("]")[2].partition(":")[2]
-    # What is no port is the beginning of a password with a slash, `?` or `#` in it: the host stands after the last @.
-    has_odd_password = bool(port) and not port.isdecimal() and "@" in rest
-    rest = rest.rpartition("@")[2] if has_odd_password else host + rest[len(authority) :]
-    return found[1] + re.split(r"[?#]", rest, maxsplit=1)[0]
-
-
 def _check_arguments(name: str | None, size: Any, content_type: str | None) -> None:
     given: dict[str, Any] = {"name": name, "content_type": content_type}
     for parameter, value in given.items():
@@ -234,7 +192,7 @@ def _once(name: str, size: int | None, opener: StreamOpener) -> Media:
 
 def _from_path(given: str | os.PathLike[str]) -> Media:
     path, shown, hint = Path(given), str(given) or ".", ""
-    if _ANY_URL.match(shown):
+    if is_any_url(shown):
         shown, hint = bare_url(shown), ", and only http and https URLs can be used with from_url"
         if is_media_url(given):
             raise MediaError(f"{shown}: is a URL, not a file: use from_url")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
+from ..._api.urls import bare_url
 from ..._state.items import ItemRecord, State
 from ..._state.journal import read_journal
-from ..._uploads.sources import bare_url
 from .._group import command as polyglot_command
 from .._output import print_json, print_line, print_note, print_table, stdout_is_terminal
 
