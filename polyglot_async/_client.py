@@ -292,7 +292,8 @@ class AsyncPolyglot:
             retry_failed=retry_failed,
             on_progress=on_progress,
         )
-        return run_batch(SourceFeed(sources), options, self._transport, self.transcriptions, self._submitter)
+        feed = SourceFeed(sources)
+        return run_batch(feed, options, self._transport, self.transcriptions, self._submitter, self._poller)
 
 
 def _own_http_client() -> httpx.AsyncClient:

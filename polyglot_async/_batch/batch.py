@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .._http.transport import Transport
     from .._state.journal import Journal
     from .._tasks.calls import AsyncTranscriptions
+    from .._tasks.poller import TaskPoller
     from .._tasks.submit import Submitter
 
 OnUncertain: TypeAlias = Literal["report", "retry", "raise"]
@@ -137,7 +138,12 @@ class BatchOptions:
 
 @asynccontextmanager
 async def run_batch(
-    feed: SourceFeed, options: BatchOptions, transport: Transport, calls: AsyncTranscriptions, submitter: Submitter
+    feed: SourceFeed,
+    options: BatchOptions,
+    transport: Transport,
+    calls: AsyncTranscriptions,
+    submitter: Submitter,
+    poller: TaskPoller,
 ) -> AsyncIterator[BatchStream]:
     """Run a batch while the context is open.
 
@@ -153,6 +159,7 @@ async def run_batch(
             transport=transport,
             calls=calls,
             submitter=submitter,
+            poller=poller,
             journal=journal,
             stats=BatchStats(transport.limiter, options.on_progress),
             options=options,

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .._http.transport import Transport
     from .._state.journal import Journal
     from .._tasks.calls import AsyncTranscriptions
+    from .._tasks.poller import TaskPoller
     from .._tasks.submit import Submitter
     from .batch import BatchOptions
 
@@ -101,6 +102,7 @@ class BatchWorker:
 
     transport: Transport
     calls: AsyncTranscriptions
+    poller: TaskPoller
     submitter: Submitter
     journal: Journal | None
     stats: BatchStats
@@ -234,7 +236,9 @@ class BatchWorker:
         self.stats.processing[id(found)] = found.name
         await self.stats.report()
         try:
-            task = await self._through_outages(lambda: self.calls.wait(task))
+            task = await self._through_outages(
+                lambda: self.poller.wait(self.transport, task, outage_timeout=BATCH_TIMEOUT)
+            )
         except Exception:  # a cancellation leaves it in flight, which it is
             del self.stats.processing[id(found)]
             raise

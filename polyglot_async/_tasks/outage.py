@@ -23,6 +23,8 @@ CALL_TIMEOUT = 120.0
 """Seconds for which a single call waits for the service to come back before it gives up."""
 BATCH_TIMEOUT = 900.0
 """Seconds for which a batch does."""
+SAME_OUTAGE_SECONDS = 120.0
+"""Two failures no further apart belong to one outage."""
 
 
 @attrs.define(eq=False)
@@ -38,6 +40,9 @@ class OutageGate:
 
     _transport: Transport = attrs.field(repr=False)
     over: anyio.Event | None = attrs.field(default=None, init=False, repr=False)
+    _down_since: float | None = attrs.field(default=None, init=False)
+    _failed_at: float = attrs.field(default=float("-inf"), init=False)
+    _slept: float = attrs.field(default=0.0, init=False)
 
     async def wait(self) -> None:
         """Wait until there is no outage."""
@@ -48,42 +53,57 @@ class OutageGate:
         """Probe after a failure. Return False if the service answers at once, True once it is back after an outage.
 
         Raises:
-            ServiceUnavailableError: it has not come back within `timeout` seconds; its cause is the last failure.
+            ServiceUnavailableError: it has been down for `timeout` seconds; its cause is the last failure.
         """
-        if self.over is not None:
-            await self.wait()
-            return True
-        if await self._probe() is None:
-            return False
-        self.over = anyio.Event()
-        try:
-            await self._until_back(error, timeout)
-        finally:
-            over, self.over = self.over, None
-            over.set()
-        return True
-
-    async def _until_back(self, error: PolyglotError, timeout: float) -> None:
-        runtime = self._transport.runtime
-        logger.warning("the service cannot be reached, new uploads wait until it is back: %s", error)
-        began, pause = runtime.monotonic(), FIRST_PROBE_DELAY
+        waited = False
         while True:
-            await runtime.sleep(pause)
+            if self.over is not None:
+                waited = True
+                await self.over.wait()
+                if self._down_since is None:
+                    return True
+            # Nobody asks, or who did has given up, or was cancelled.
             problem = await self._probe()
             if problem is None:
-                logger.warning("the service is back")
-                return
-            if runtime.monotonic() - began + pause > timeout:
+                return waited
+            if self.over is None:  # no other has begun meanwhile
+                break
+        self.over = anyio.Event()
+        try:
+            await self._until_back(error, problem, timeout)
+        finally:
+            self.over.set()
+            self.over = None
+        return True
+
+    async def _until_back(self, error: PolyglotError, problem: PolyglotError | None, timeout: float) -> None:
+        runtime = self._transport.runtime
+        logger.warning("the service cannot be reached, new uploads wait until it is back: %s", error)
+        pause = FIRST_PROBE_DELAY
+        while problem is not None:
+            down_for = runtime.monotonic() - (self._down_since or runtime.monotonic())
+            if max(down_for, self._slept) + pause > timeout:
                 raise ServiceUnavailableError(
                     f"the service could not be reached for {timeout:.0f} s: {problem}"
                 ) from problem
+            await runtime.sleep(pause)
+            self._slept += pause
+            problem = await self._probe()
             pause = min(LONGEST_PROBE_DELAY, 2 * pause)
+        logger.warning("the service is back")
 
     async def _probe(self) -> PolyglotError | None:
-        """Ask for one task of the list; return what failed, or None: any answer of the service will do, a refusal too."""
+        """Ask for one task of the list; return what failed, or None for any answer of the service, a refusal too."""
         request = endpoints.list_tasks(limit=1, offset=0, cursor=None, filters={})
+        runtime = self._transport.runtime
         try:
             await self._transport.call(request, endpoints.parse_page, attempts=Attempts(retries=0))
         except PolyglotError as error:
-            return error if is_outage(error) else None
+            if is_outage(error):
+                # Whoever asks soon after another has given up asks about the same outage, and does not wait as long.
+                if self._down_since is None or runtime.monotonic() - self._failed_at > SAME_OUTAGE_SECONDS:
+                    self._down_since, self._slept = runtime.monotonic(), 0.0
+                self._failed_at = runtime.monotonic()
+                return error
+        self._down_since = None
         return None

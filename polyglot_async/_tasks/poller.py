@@ -22,10 +22,11 @@ from .._errors import (
     PolyglotError,
     RateLimitError,
     ResponseDecodeError,
+    ServiceUnavailableError,
     WaitTimeoutError,
     require_result,
 )
-from .._http.retry import LONGEST_RETRY_AFTER, Action, delay, next_action
+from .._http.retry import LONGEST_RETRY_AFTER, Action, delay, is_outage, next_action
 from .pagination import TaskPages
 from .schedule import SLACK, PollSchedule, TaskDurations, coalesce
 
@@ -58,6 +59,7 @@ class _Wait:
     started: float
     has_known_start: bool
     poll_interval: float | None
+    outage_timeout: float
     polled: float | None = None
     was_seen: bool = False
     is_over: bool = False
@@ -86,16 +88,24 @@ class TaskPoller:
     _last_poll: float = attrs.field(default=float("-inf"), init=False)
     _not_before: float = attrs.field(default=float("-inf"), init=False)
     _failures: int = attrs.field(default=0, init=False)
+    _down_since: float | None = attrs.field(default=None, init=False)
     _unreadable: int = attrs.field(default=0, init=False)
     _last_error: PolyglotError | None = attrs.field(default=None, init=False, repr=False)
     _unknown_statuses: set[str] = attrs.field(factory=set, init=False, repr=False)
 
     async def wait(
-        self, transport: Transport, task: Task, *, timeout: float | None = None, poll_interval: float | None = None
+        self,
+        transport: Transport,
+        task: Task,
+        *,
+        timeout: float | None = None,
+        poll_interval: float | None = None,
+        outage_timeout: float = math.inf,
     ) -> Task:
         """Wait until a task is completed, and return it.
 
         Raises:
+            ServiceUnavailableError: the service has not answered polls for `outage_timeout` seconds.
             TaskFailedError: it failed.
             TaskCancelledError: it was cancelled.
             WaitTimeoutError: it was not final after `timeout` seconds; its cause is the last error, if polls failed.
@@ -104,14 +114,15 @@ class TaskPoller:
         if not task.status.is_final:
             started = self._started.pop(task.task_id, None)
             now = transport.runtime.monotonic()
-            wait = _Wait(task, transport, now if started is None else started, started is not None, poll_interval)
+            began = now if started is None else started
+            wait = _Wait(task, transport, began, started is not None, poll_interval, outage_timeout)
             with anyio.move_on_after(timeout) as scope:
                 await self._until_over(wait)
             task = wait.task
             if wait.error is not None:
                 error = copy.copy(wait.error)  # one poll may have failed for many
                 error.task = task
-                raise error from wait.error
+                raise error from wait.error.__cause__ or wait.error
             if scope.cancelled_caught and not wait.is_over:
                 raise self._timeout_error(wait, timeout) from self._last_error
         require_result(task)
@@ -230,7 +241,7 @@ class TaskPoller:
             else:
                 await self._poll_list(transport, wanted)
             self._unreadable = self._failures = 0
-            self._last_error = None
+            self._last_error = self._down_since = None
         except PolyglotError as error:
             self._failed(error, polled, transport.runtime)
         self._last_poll = transport.runtime.monotonic()
@@ -241,13 +252,28 @@ class TaskPoller:
             if self._last_error is None:
                 logger.warning("tasks cannot be polled, it is tried again: %s", error)
             self._failures += 1
-            pause = min(LONGEST_RETRY_AFTER, delay(self._failures, error, random=runtime.random()))
-            self._not_before = runtime.monotonic() + pause
+            now = runtime.monotonic()
+            self._not_before = now + min(LONGEST_RETRY_AFTER, delay(self._failures, error, random=runtime.random()))
+            if not is_outage(error):
+                self._down_since = None
+            elif self._down_since is None:
+                self._down_since = now
+            else:
+                self._give_up(error, now - self._down_since)
         else:
             for wait in [wait for task_id in polled for wait in self._waits.get(task_id, ())]:
                 if not wait.is_over:  # the page before may have shown its end
                     self._end(wait, error)
         self._last_error = error
+
+    def _give_up(self, error: PolyglotError, down_for: float) -> None:
+        """End the waits that wait no longer for a service that does not answer."""
+        for waits in self._waits.values():
+            for wait in waits:
+                if down_for > wait.outage_timeout and not wait.is_over:
+                    message = f"the service could not be reached for {wait.outage_timeout:.0f} s: {error}"
+                    self._end(wait, outage := ServiceUnavailableError(message))
+                    outage.__cause__ = error
 
     def _passes(self, error: PolyglotError) -> bool:
         if isinstance(error, ResponseDecodeError) and not error.body.lstrip().startswith(b"<"):
