@@ -23,16 +23,14 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._uploads.fingerprint import TAIL_BYTES, key_of_url
-from .known_tasks import is_after, media_kind
+from .._uploads.fingerprint import TAIL_BYTES, MediaDigest, key_of_url
+from .known_tasks import OwnTask, ServiceClock, is_after, media_kind
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from .._errors import PolyglotError
     from .._models import Task
-    from .._uploads.fingerprint import MediaDigest
-    from .known_tasks import OwnTask, ServiceClock
 
 _SHOWN_CANDIDATES = 20
 WITHOUT_RESULT = frozenset({"failed", "cancelled"})
@@ -132,16 +130,16 @@ def is_same_media(doubt: Doubt, source: Source) -> bool | None:
     return True if digest.size <= TAIL_BYTES else None
 
 
-def kept_kinds(own: Mapping[str, OwnTask], sources: Mapping[str, Source]) -> set[str]:
-    """Return the kinds of media whose sources are kept as they were sent, as far as tasks of our own show (A18)."""
-    kept: set[str] = set()
-    changed: set[str] = set()
+def kept_kinds(own: Mapping[str, OwnTask], sources: Mapping[str, Source]) -> dict[str, bool]:
+    """Return for kinds of media whether sources are kept as they were sent, as far as tasks of our own show (A18)."""
+    kept: dict[str, bool] = {}
     for task_id, source in sources.items():
         sent = own.get(task_id)
         if sent is not None and sent.size is not None and source.size is not None:
+            kind = media_kind(sent.name)
             same_end = sent.digest is None or source.tail_sha256 in {None, sent.digest.tail_sha256}
-            (kept if sent.size == source.size and same_end else changed).add(media_kind(sent.name))
-    return kept - changed
+            kept[kind] = kept.get(kind, True) and sent.size == source.size and same_end
+    return kept
 
 
 def decide(
@@ -150,7 +148,7 @@ def decide(
     sources: Mapping[str, Source],
     *,
     complete: bool,
-    kept: Collection[str],
+    kept: Mapping[str, bool],
     clock: ServiceClock | None = None,
 ) -> list[Proof]:
     """Return the proof of each doubt, from the unknown tasks and what their sources show.
@@ -160,14 +158,14 @@ def decide(
         strangers: tasks that are not known to be ours or older, newest first.
         sources: what was read of tasks' sources, by task id.
         complete: whether `strangers` are all that there are since the first of the submissions.
-        kept: kinds of media (see `media_kind`) whose sources are known to be kept as they were sent.
+        kept: see `kept_kinds`.
         clock: see `service_clock`.
     """
     live = [task for task in strangers if task.status not in WITHOUT_RESULT]
-    index = _Index.of(live, sources)
+    index = _Index.of(live, sources, _shown_names(strangers))
     found = _matches(doubts, index, clock)
     taken = {task.task_id for task in found.values()}
-    kept = {*kept, *(media_kind(doubts[number].name) for number in found if doubts[number].url_key is None)}
+    kept = {**{media_kind(doubts[number].name): True for number in found if not doubts[number].url_key}, **kept}
     rest = [task for task in live if task.task_id not in taken]
     unread = [task for task in rest if (source := sources.get(task.task_id)) is None or source.size is None]
     proofs = []
@@ -176,7 +174,7 @@ def decide(
             proofs.append(Proof(task=found[number]))
             continue
         possible: Iterable[Task] = rest
-        if doubt.size is not None and media_kind(doubt.name) in kept:
+        if doubt.size is not None and kept.get(media_kind(doubt.name)):
             # Every other task was certainly made from something else.
             possible = (task for task in itertools.chain(unread, index.like(doubt)) if task.task_id not in taken)
         first = {task.task_id: task for task in itertools.islice(possible, _SHOWN_CANDIDATES)}
@@ -195,12 +193,13 @@ def _unproven(possible: tuple[Task, ...], *, complete: bool) -> Proof:
 def _matches(doubts: Sequence[Doubt], index: _Index, clock: ServiceClock | None) -> dict[int, Task]:
     """Return the task that is ours for each doubt that has one, by the doubt's number; no task comes twice.
 
-    Tasks that show just the options that were sent go first: the same file may have been sent with others too.
+    Tasks that show just the options that were sent go first: another may have sent the same file with others.
     """
     found: dict[int, Task] = {}
     taken: set[str] = set()
     by_time = sorted(range(len(doubts)), key=lambda number: doubts[number].since)
-    for fits in (_shows_options, options_agree):
+    contested = _contested_options(doubts)
+    for is_exact in (True, False):
         queues: dict[object, Iterator[Task]] = {}
         for number in by_time:
             doubt = doubts[number]
@@ -208,7 +207,9 @@ def _matches(doubts: Sequence[Doubt], index: _Index, clock: ServiceClock | None)
                 continue
             identity = (doubt.media, repr(doubt.options))
             if identity not in queues:
-                queues[identity] = iter([task for task in index.same(doubt) if fits(doubt.options, task)])
+                names = contested[doubt.media]
+                same = (task for task in index.same(doubt) if index.may_have(doubt.options, task, names))
+                queues[identity] = iter([task for task in same if not is_exact or _shows_options(doubt.options, task)])
             for task in queues[identity]:
                 if task.task_id not in taken and (not doubt.url_key or is_after(task, doubt.since, clock)):
                     found[number] = task
@@ -217,15 +218,28 @@ def _matches(doubts: Sequence[Doubt], index: _Index, clock: ServiceClock | None)
     return found
 
 
+def _contested_options(doubts: Sequence[Doubt]) -> Mapping[object, set[str]]:
+    """Return the options that were sent with more than one value for the same media."""
+    first: dict[object, Mapping[str, Any]] = {}
+    contested: dict[object, set[str]] = {}
+    for doubt in doubts:
+        other = first.setdefault(doubt.media, doubt.options)
+        names = contested.setdefault(doubt.media, set())
+        if other is not doubt.options:
+            names |= {name for name in {*other, *doubt.options} if other.get(name) != doubt.options.get(name)}
+    return contested
+
+
 @attrs.frozen
 class _Index:
     """Tasks by what their sources show, the oldest first, so that nothing is compared pair by pair."""
 
     _tasks: Mapping[object, Sequence[Task]]
     _sources: Mapping[str, Source]
+    _shown: Collection[str]
 
     @classmethod
-    def of(cls, live: Sequence[Task], sources: Mapping[str, Source]) -> _Index:
+    def of(cls, live: Sequence[Task], sources: Mapping[str, Source], shown: Collection[str]) -> _Index:
         index: dict[object, list[Task]] = {}
         for task in reversed(live):
             for key in shown_url_keys(task):
@@ -234,7 +248,22 @@ class _Index:
             if source is not None and source.size is not None:
                 index.setdefault((source.size, source.tail_sha256), []).append(task)
                 index.setdefault((source.size, source.sha256, "sha256"), []).append(task)
-        return cls(index, sources)
+        return cls(index, sources, shown)
+
+    def may_have(self, sent: Mapping[str, Any], task: Task, contested: Collection[str]) -> bool:
+        """Return whether a task may have been started with these options.
+
+        An option that the service shows of other tasks, and not of this one, was not sent with it. One that was sent
+        with two values for the same media has to be shown.
+        """
+        for name in {*sent, *contested}:
+            wanted, shown = _plain(sent.get(name)), _shown_option(task, name)
+            if name in contested:
+                if name not in self._shown or not _same_value(wanted, shown):
+                    return False
+            elif wanted is not None and shown is None and name in self._shown:
+                return False
+        return options_agree(sent, task)
 
     def same(self, doubt: Doubt) -> Iterator[Task]:
         """Iterate over the tasks that show the very URL, or certainly were made from the media."""
@@ -268,19 +297,25 @@ def shown_url_keys(task: Task) -> set[str]:
 
 
 def _shows_options(sent: Mapping[str, Any], task: Task) -> bool:
-    return all(_same_value(_plain(sent.get(name)), getattr(task, name)) for name in _TASK_OPTIONS) and options_agree(
-        sent, task
-    )
+    return all(_same_value(_plain(sent.get(name)), getattr(task, name)) for name in _TASK_OPTIONS)
+
+
+def _shown_names(tasks: Iterable[Task]) -> set[str]:
+    """Return the options that the service shows of some task."""
+    return {name for task in tasks for name in (*_TASK_OPTIONS, *task.extra) if _shown_option(task, name) is not None}
 
 
 def options_agree(sent: Mapping[str, Any], task: Task) -> bool:
     """Return whether no option that was sent is shown with another value."""
     for name, value in sent.items():
-        wanted = _plain(value)
-        shown = getattr(task, name) if name in _TASK_OPTIONS else task.extra.get(name)
+        wanted, shown = _plain(value), _shown_option(task, name)
         if wanted is not None and shown is not None and not _same_value(wanted, shown):
             return False
     return True
+
+
+def _shown_option(task: Task, name: str) -> object:
+    return getattr(task, name) if name in _TASK_OPTIONS else task.extra.get(name)
 
 
 def hides_options(sent: Mapping[str, Any], task: Task) -> bool:

@@ -81,18 +81,23 @@ class Prover:
         self._waiting.append(inquiry)
         try:
             async with self._lock:
-                if inquiry.outage is not None:
-                    raise ServiceUnavailableError(str(inquiry.outage)) from inquiry.outage
                 if not inquiry.is_answered:
                     await self._answer(list(self._waiting), timeout)
-        except BaseException:  # what was found for a caller who has left is nobody's again
-            for proof in inquiry.proofs:
-                if proof is not None and proof.task is not None:
-                    self.known.forget(proof.task.task_id)
+        except BaseException:
+            self._give_back(inquiry)
             raise
         finally:
             self._waiting.remove(inquiry)
+        if inquiry.outage is not None:
+            self._give_back(inquiry)
+            raise ServiceUnavailableError(str(inquiry.outage)) from inquiry.outage
         return [proof for proof in inquiry.proofs if proof is not None]
+
+    def _give_back(self, inquiry: _Inquiry) -> None:
+        """Forget what was found for a caller who does not get it."""
+        for proof in inquiry.proofs:
+            if proof is not None and proof.task is not None:
+                self.known.forget(proof.task.task_id)
 
     async def _answer(self, inquiries: Sequence[_Inquiry], timeout: float) -> None:
         """Look at the list until every doubt has its proof; absence takes two looks at a complete list."""
@@ -109,8 +114,8 @@ class Prover:
         except ServiceUnavailableError as outage:
             for inquiry in inquiries:
                 if inquiry.timeout <= timeout:  # it has waited for as long as it would by itself
-                    inquiry.outage = outage
-            raise
+                    inquiry.outage, inquiry.is_answered = outage, True
+            return
         for inquiry in inquiries:
             inquiry.is_answered = True
 
