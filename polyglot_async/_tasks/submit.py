@@ -1,8 +1,8 @@
 """Start paid work at most once: send it, and where the answer does not tell whether it was accepted, prove it.
 
-Every call that starts work comes through `Submitter.submit`: `upload`, `from_url`, `transcribe` and each item of a batch.
-What a failure means is decided by the table in `_http.retry`, what became of an ambiguous one by `proof`, and each step is
-noted in the item's record before the next is taken. `settle` does for a crashed run what `submit` does live.
+Every call that starts work comes through `Submitter.submit`: `upload`, `from_url`, `transcribe` and each item of a
+batch. What a failure means is decided by the table in `_http.retry`, what became of an ambiguous one by `proof`, and each
+step is noted in the item's record before the next is taken. `settle` does for a crashed run what `submit` does live.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .._http.transport import RequestBody, Transport
     from .._limits.limiter import TaskSlotLease
     from .._models import Task
+    from .._uploads.fingerprint import MediaDigest
     from .known_tasks import KnownTasks
 
 _OK = 200
@@ -99,15 +100,15 @@ class Submitter:
                 if not body.complete:
                     await _not_accepted(item)
                 raise
-            task, now, digest = raw.parse(), transport.runtime.unix_time(), body.digest
-            own = OwnTask(now, digest, digest.size if digest is not None else None, item.record.name, began)
-            self.known.add_own(task.task_id, own)
-            await self._note(item, task)
-            self._on_start(task.task_id, transport.runtime.monotonic())
+            await self._accepted(transport, item, body.digest, raw.parse(), began)
             return raw
 
-    async def _note(self, item: Item, task: Task) -> None:
-        """Note in the item's record that a task is its own, even if the call is being cancelled."""
+    async def _accepted(
+        self, transport: Transport, item: Item, digest: MediaDigest | None, task: Task, since: float
+    ) -> None:
+        """Note that a task is the item's, even if the call is being cancelled."""
+        runtime, size = transport.runtime, digest.size if digest is not None else None
+        self.known.add_own(task.task_id, OwnTask(runtime.unix_time(), digest, size, item.record.name, since))
         try:
             with anyio.CancelScope(shield=True):
                 await item.move(State.RUNNING, task_id=task.task_id)
@@ -116,6 +117,7 @@ class Submitter:
             if isinstance(error, PolyglotError):
                 error.task = task
             raise
+        self._on_start(task.task_id, runtime.monotonic())
 
     async def note_older_tasks(self, transport: Transport) -> None:
         """Note which tasks there are before the first submission of many: none of them can be one of ours later.
@@ -196,8 +198,9 @@ def uncertain(item: Item, proof: Proof, error: PolyglotError | None = None) -> S
     record = item.record
     cause = f" ({error})" if error is not None else ""
     return SubmissionUncertainError(
-        f"{record.name} may or may not have been accepted{cause}, and {proof.reason}. It was not sent again: that could be "
-        "paid for twice. Look for it among your tasks, on the site or with transcriptions.list(), before you send it again",
+        f"{record.name} may or may not have been accepted{cause}, and {proof.reason}. It was not sent again: that could "
+        "be paid for twice. Look for it among your tasks, on the site or with transcriptions.list(), before you send it "
+        "again",
         source_name=record.name,
         size=record.size,
         candidates=proof.candidates,

@@ -1,8 +1,8 @@
 """What identifies media: a key for its whole content and the options, and a digest that is taken while it is sent.
 
 A key says whether the same work was submitted before, whatever the file is called. A `MediaDigest` can be compared with
-what `GET /transcriptions/{id}/source` shows: a task that was made from other media is told by one small request, one that
-was made from this media by one or two.
+what `GET /transcriptions/{id}/source` shows: one small request tells that a task was made from other media, one or two
+that it was made from this.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class MediaDigest:
 
 @attrs.define
 class Tail:
-    """The digest of a stream, taken chunk by chunk. A large chunk costs one copy of its last 64 KiB, a small one its own.
+    """The digest of a stream, taken chunk by chunk. A large chunk costs a copy of its last 64 KiB, a small one its own.
 
     Attributes:
         size: bytes so far.
