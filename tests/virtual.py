@@ -4,12 +4,14 @@ Trio's `MockClock` jumps to the next event whenever nobody can go on. Worker thr
 so what is sent to one is done at once.
 """
 
+import inspect
 import itertools
 import json
 import re
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from unittest import mock
 
 import anyio
@@ -83,7 +85,8 @@ class StubService(httpx.AsyncBaseTransport):
         page: makes a page of the list: from the tasks' ids, newest first, an offset and a size.
         tells_total: whether a page says how many tasks there are.
         hook: called with the call and the request before anything is done; what it returns, unless None, is the answer.
-        after: called with the call, the request and the answer when all is done; what it returns is the answer.
+        after: called with the call, the request and the answer when all is done; what it returns is the answer. Both
+            may be coroutine functions; an answer may be an exception, which is raised.
     """
 
     def __init__(self, seconds=lambda _: 10.0, *, latency=0.0, burst=None, concurrency=None, keeps=None):
@@ -115,11 +118,16 @@ class StubService(httpx.AsyncBaseTransport):
         path = request.url.path.removeprefix("/api/v1/transcriptions")
         call = self._call(request.method, path)
         self.calls[call] += 1
-        answer = self.hook(call, request) or self._refusal(call) or self._answer(call, path, request, body)
-        answer = self.after(call, request, answer)
+        answer = self.hook(call, request)
+        if inspect.isawaitable(answer):
+            answer = await answer
+        answer = self.after(call, request, answer or self._refusal(call) or self._answer(call, path, request, body))
+        if inspect.isawaitable(answer):
+            answer = await answer
         if isinstance(answer, Exception):
             raise answer
         self.answers[answer.status_code] += 1
+        answer.headers.setdefault("date", format_datetime(utc_now(), usegmt=True))
         if self.latency:
             await anyio.sleep(self.latency / 2)
         return answer
@@ -193,7 +201,7 @@ class StubService(httpx.AsyncBaseTransport):
             return httpx.Response(404, json={"detail": "not there"})
         wanted = re.fullmatch(r"bytes=-([0-9]+)", request.headers.get("range", ""))
         if wanted is None or self.ignores_range or not data:
-            return httpx.Response(200, stream=httpx.ByteStream(data))
+            return httpx.Response(200, headers={"content-length": str(len(data))}, stream=httpx.ByteStream(data))
         first = max(0, len(data) - int(wanted[1]))
         headers = {"content-range": f"bytes {first}-{len(data) - 1}/{len(data)}"}
         return httpx.Response(206, headers=headers, stream=httpx.ByteStream(data[first:]))

@@ -1,91 +1,26 @@
-"""What an earlier run left open is found, proven absent or parked; never lost, never paid for twice unasked."""
+"""What an earlier run left open is found, proven absent or reported; never lost, never paid for twice unasked.
 
-import json
-import re
-import time
+In virtual time: a run is broken off while answers are outstanding, as a kill does it, and the next one has the journal.
+"""
+
+import math
 from collections import Counter
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
+from datetime import datetime, timedelta
 
 import anyio
-import attrs
+import httpx
 import pytest
+from journal_states import rows
+from virtual import StubService, in_virtual_time
 
-from polyglot_async import AsyncPolyglot, QuotaExhaustedError, SubmissionUncertainError
-from polyglot_async._state.journal import locked_journal, read_journal
-from polyglot_async._tasks import recovery
-from polyglot_async._tasks.schedule import Pace
-from polyglot_async._uploads.fingerprint import key_of_bytes, key_of_url
+from polyglot_async import (
+    AuthenticationError,
+    QuotaExhaustedError,
+    ServiceUnavailableError,
+    SubmissionUncertainError,
+)
 
-pytestmark = pytest.mark.anyio
-on_both_loops = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
-
-
-@pytest.fixture
-def anyio_backend():
-    """One loop but where it is said: the core ones run on both."""
-    return "asyncio"
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(recovery, "SETTLING_SECONDS", 0.05)
-
-
-@attrs.define
-class Service:
-    """A service whose list says what a test wants said. `renames` is what it makes of a file's name."""
-
-    tasks: list = attrs.field(factory=list)
-    uploads: Counter = attrs.field(factory=Counter)
-    lists: int = 0
-    renames: object = staticmethod(lambda name: name)
-    skew: timedelta = timedelta(0)
-    pages: object = None
-    hidden: tuple = ()
-    broken: int | None = None
-    loses_answers: bool = False
-
-    def add(self, name, *, age=0.0, **fields):
-        created = datetime.now(UTC) + self.skew - timedelta(seconds=age)
-        task = {
-            "task_id": f"t-{len(self.tasks) + 1}",
-            "status": "completed",
-            "file_name": self.renames(name),
-            "created_at": created.isoformat(),
-            **fields,
-        }
-        self.tasks.insert(0, {key: value for key, value in task.items() if key not in self.hidden})
-        return task["task_id"]
-
-    def __call__(self, asked):
-        headers = {"Date": format_datetime(datetime.now(UTC) + self.skew, usegmt=True)}
-        if asked.path.endswith("/documentation"):
-            return 404, headers, b"{}"
-        if asked.method == "POST":
-            name = (
-                json.loads(asked.body)["url"]
-                if asked.path.endswith("from-url")
-                else re.search(rb'filename="([^"]*)"', asked.body)[1].decode()
-            )
-            self.uploads[name] += 1
-            started = json.dumps({"task_id": self.add(name.split("/")[-1]), "status": "queued"})
-            return None if self.loses_answers else (200, headers, started.encode())
-        if asked.path.endswith("/transcriptions"):
-            self.lists += 1
-            if self.broken:
-                return self.broken, headers, json.dumps({"detail": "daily" if self.broken == 429 else "no"}).encode()
-            query = dict(part.split("=") for part in asked.query.split("&"))
-            first, size = int(query.get("offset", 0)), int(query["limit"])
-            page = self.pages(first, size) if self.pages else self.tasks[first : first + size]
-            return 200, headers, json.dumps(page).encode()
-        [task] = [task for task in self.tasks if asked.path.endswith(task["task_id"])]
-        return 200, headers, json.dumps(task).encode()
-
-
-@pytest.fixture
-def service():
-    return Service()
+LOST = httpx.ReadError("lost")
 
 
 @pytest.fixture
@@ -93,272 +28,461 @@ def path(tmp_path):
     return tmp_path / "archive.db"
 
 
-@pytest.fixture
-def resume(serve, service, path, anyio_backend):
-    """Runs a batch on the journal."""
-    server = serve(service)
-
-    async def resume(sources, **options):
-        async with AsyncPolyglot("sk_x", base_url=server.url, max_retries=0) as client:
-            client._watcher.pace = Pace(floor=0.02)
-            async with client.batch(sources, journal=path, results="task", **options) as outcomes:
-                return {outcome.name: outcome async for outcome in outcomes}
-
-    return resume
-
-
-async def left(path, *names, state="submitting", ago=1.0, contents=None):
-    """Leave items as a killed run does; give them as sources."""
-    sources = []
-    with locked_journal(path) as journal:
-        for number, name in enumerate(names):
-            if name.startswith("http"):
-                key, source = key_of_url(name, {}), name
-            else:
-                content = (contents or {}).get(number, b"content %d" % number)
-                key, source = key_of_bytes(content, {}), (name, content)
-            await journal.add(key, name, None, "[]")
-            await journal.submitting(key, name)
-            if state == "uncertain":
-                await journal.uncertain(key, "the line went dead")
-            await journal._write("UPDATE items SET submitted_at = ? WHERE key = ?", (time.time() - ago, key))
-            sources.append(source)
-    return sources
-
-
 def states(path):
-    return Counter(str(entry.state) for entry in read_journal(path)[0])
+    return dict(Counter(state for (state,) in rows(path, "state")))
 
 
-@pytest.mark.parametrize("state", ["submitting", "uncertain"])
-@pytest.mark.parametrize("skew", [timedelta(0), timedelta(hours=-5), timedelta(hours=5)], ids=str)
-async def test_what_was_accepted_is_found_and_what_was_not_is_sent(service, path, resume, state, skew):
-    service.skew = skew
-    sources = await left(path, "a.mp3", "b.mp3", state=state)
-    service.add("a.mp3")
-    outcomes = await resume(sources)
-    assert (True, True, "t-1") == (outcomes["a.mp3"].ok, outcomes["b.mp3"].ok, outcomes["a.mp3"].task.task_id)
-    assert {"b.mp3": 1} == service.uploads
-    assert {"done": 2} == states(path)
-    assert 2 == service.lists, "one look for all: a page, and the empty one behind it"
+def run(main, *arguments):
+    """Run `main` in virtual time with a service; return what it returns."""
+
+    async def with_service():
+        return await main(StubService(lambda _: 10.0), *arguments)
+
+    return in_virtual_time(with_service)
 
 
-async def test_a_journal_with_nothing_open_asks_nothing(service, resume):
-    await resume([("a.mp3", b"a")])
-    assert 0 == service.lists
+def sources_of(*names):
+    return [name if "://" in name else (name, b"content of %d" % number) for number, name in enumerate(names)]
 
 
-async def test_what_is_open_is_settled_even_if_it_is_no_source_of_this_run(service, path, resume):
-    await left(path, "a.mp3", "b.mp3")
-    service.add("a.mp3")
-    assert {} == await resume([])
+async def resume(service, path, sources, **options):
+    """Run a batch on the journal, as a new process does some time later; return the outcomes by name."""
+    await anyio.sleep(1.0)
+    async with (
+        service.client() as client,
+        client.batch(sources, journal=path, results="task", **options) as outcomes,
+    ):
+        return {outcome.name: outcome async for outcome in outcomes}
+
+
+async def broken_off(service, path, sources, *, accepted=(), limits=None):
+    """Break a run off while all its submissions have left and no answer has come; the service has those in `accepted`.
+
+    `accepted` holds positions in `sources`.
+    """
+    media = [source if isinstance(source, str) else source[1] for source in sources]
+    wanted = {media[number] for number in accepted}
+
+    async def never(*_):
+        await anyio.sleep(math.inf)
+
+    def before(call, _):
+        return never() if call in {"upload", "from_url"} and not wanted else None
+
+    def after(call, _, answer):
+        return never() if call in {"upload", "from_url"} else answer
+
+    starts = service.start
+
+    def start(name, medium=b"", fields=None):
+        return starts(name, medium, fields) if medium in wanted else None
+
+    service.hook, service.after, service.start = before, after, start
+    with anyio.move_on_after(5.0):
+        await resume(service, path, sources, concurrency=len(sources))
+    service.hook, service.after, service.start = lambda *_: None, lambda _call, _request, answer: answer, starts
+    assert len(sources) == states(path)["left"]
+
+
+def hides(*names):
+    return lambda task: {name: value for name, value in task.items() if name not in names}
+
+
+def moved(hours, *, naive):
+    def shown(task):
+        at = datetime.fromisoformat(task["created_at"]) + timedelta(hours=hours)
+        return {**task, "created_at": at.replace(tzinfo=None if naive else at.tzinfo).isoformat()}
+
+    return shown
+
+
+SHOWN = {
+    "all": lambda task: task,
+    "no names": hides("file_name"),
+    "no times": hides("created_at"),
+    "neither": hides("file_name", "created_at"),
+    "local times, east": moved(3, naive=True),
+    "local times, west": moved(-5, naive=True),
+    "a clock ahead": moved(1, naive=False),
+    "a clock behind": moved(-1, naive=False),
+    "other names": lambda task: {**task, "file_name": "0b5e7c.bin"},
+    "escaped names": lambda task: {**task, "file_name": task["file_name"].replace('"', "%22")},
+}
+
+
+@pytest.mark.parametrize("known", [0, 3], ids=["first run", "known tasks"])
+@pytest.mark.parametrize("shown", SHOWN)
+def test_what_was_accepted_is_found_and_what_was_not_is_sent(path, shown, known):
+    """Whatever the list shows of names and times: the bytes tell."""
+
+    async def main(service):
+        service.shown = SHOWN[shown]
+        await resume(service, path, [(f"known{n}.mp3", b"known %d" % n) for n in range(known)])
+        await anyio.sleep(60)
+        sources = sources_of('x".mp3', "b.mp3", 'x".mp3')
+        await broken_off(service, path, sources, accepted={0})
+        return service, await resume(service, path, sources)
+
+    service, outcomes = run(main)
+    assert [None, None] == [outcome.error for outcome in outcomes.values()]
+    assert {1} == set(service.starts.values())
+    assert {"done": known + 3} == states(path)
+
+
+def test_a_journal_with_nothing_open_costs_no_proof(path):
+    async def main(service):
+        await resume(service, path, sources_of("a.mp3"))
+        before = service.calls.copy()
+        await resume(service, path, sources_of("a.mp3"))
+        return service.calls - before
+
+    assert {"documentation": 1, "list": 1} == run(main), "the limits, and which tasks there are before the first one"
+
+
+def test_what_is_open_is_settled_even_if_it_is_no_source_of_this_run(path):
+    async def main(service):
+        await broken_off(service, path, sources_of("a.mp3", "b.mp3"), accepted={0})
+        return await resume(service, path, [])
+
+    assert {} == run(main)
     assert {"running": 1, "new": 1} == states(path)
 
 
-@pytest.mark.parametrize("on_uncertain", ["park", "retry", "raise"])
-@on_both_loops
-async def test_of_two_of_one_name_of_which_one_was_accepted_nobody_can_tell_which(
-    anyio_backend, service, path, resume, on_uncertain
-):
-    sources = await left(path, "x.mp3", "x.mp3")
-    service.add("x.mp3")
-    if on_uncertain == "raise":
-        with pytest.raises(SubmissionUncertainError) as caught:
-            await resume(sources, on_uncertain=on_uncertain)
-        assert ["t-1"] == [task.task_id for task in caught.value.candidates]
+@pytest.mark.parametrize("on_uncertain", ["report", "retry", "raise"])
+def test_what_cannot_be_found_out_is_done_with_as_the_caller_says(path, on_uncertain):
+    """The service serves other bytes than were uploaded, so the one task in the list may be either of the two."""
+
+    async def main(service):
+        service.source = lambda media: b"transcoded " + media
+        sources = sources_of("a.mp3", "b.mp3")
+        await broken_off(service, path, sources, accepted={0})
+        if on_uncertain == "raise":
+            with pytest.raises(SubmissionUncertainError) as caught:
+                await resume(service, path, sources, on_uncertain=on_uncertain)
+            return service, [caught.value]
+        outcomes = await resume(service, path, sources, on_uncertain=on_uncertain)
+        return service, [outcome.error for outcome in outcomes.values()]
+
+    service, errors = run(main)
+    if on_uncertain == "retry":
+        assert ([None, None], 3) == (errors, service.starts.total())
     else:
-        await resume(sources, on_uncertain=on_uncertain)
-    assert (2 if on_uncertain == "retry" else 0) == service.uploads.total()
-    assert ({"done": 2} if on_uncertain == "retry" else {"uncertain": 2}) == states(path)
+        assert 1 == service.starts.total()
+        for error in errors:
+            assert (SubmissionUncertainError, ["task-1"]) == (type(error), [task.task_id for task in error.candidates])
+    assert {"done": 2} == states(path) if on_uncertain == "retry" else {"ambiguous": 2} == states(path)
 
 
-async def test_of_two_of_one_name_of_which_none_was_accepted_both_are_sent(service, path, resume):
-    sources = await left(path, "x.mp3", "x.mp3")
-    await resume(sources)
-    assert (2, {"done": 2}) == (service.uploads.total(), states(path))
+@pytest.mark.parametrize("accepted", [True, False])
+def test_what_stayed_ambiguous_is_looked_for_again_by_the_next_run(path, accepted):
+    async def main(service):
+        sources = sources_of("a.mp3")
+        await broken_off(service, path, sources, accepted={0} if accepted else ())
+        service.hook = lambda call, _: httpx.Response(403) if call == "list" else None
+        [first] = (await resume(service, path, sources)).values()
+        between = states(path)
+        service.hook = lambda *_: None
+        [second] = (await resume(service, path, sources)).values()
+        return service, first, second, between
+
+    service, first, second, between = run(main)
+    assert isinstance(first.error, SubmissionUncertainError)
+    assert "cannot be read" in str(first.error)
+    assert ({"ambiguous": 1}, None) == (between, second.error)
+    assert 1 == service.starts.total()
 
 
-async def test_a_parked_one_is_looked_for_again_by_the_next_run(service, path, resume):
-    sources = await left(path, "a.mp3", state="uncertain")
-    service.broken = 500
-    [outcome] = (await resume(sources)).values()
-    assert isinstance(outcome.error, SubmissionUncertainError)
-    assert "cannot be read" in str(outcome.error)
-    service.broken = None
-    service.add("a.mp3")
-    [outcome] = (await resume(sources)).values()
-    assert (True, 0) == (outcome.ok, service.uploads.total())
+@pytest.mark.parametrize("status", [400, 403, 404, 422])
+def test_a_list_that_is_refused_proves_nothing(path, status):
+    async def main(service):
+        sources = sources_of("a.mp3", "http://a.example/b.mp3")
+        await broken_off(service, path, sources)
+        service.hook = lambda call, _: httpx.Response(status) if call == "list" else None
+        return service, await resume(service, path, sources)
 
-
-@pytest.mark.parametrize("status", [403, 404, 500])
-@on_both_loops
-async def test_a_list_that_cannot_be_read_proves_nothing(anyio_backend, service, path, resume, status):
-    sources = await left(path, "a.mp3")
-    service.broken = status
-    [outcome] = (await resume(sources)).values()
-    assert isinstance(outcome.error, SubmissionUncertainError)
-    assert ({"uncertain": 1}, 0) == (states(path), service.uploads.total())
-
-
-async def test_a_spent_quota_ends_the_run_before_it_begins(service, path, resume):
-    sources = await left(path, "a.mp3")
-    service.broken = 429
-    with pytest.raises(QuotaExhaustedError):
-        await resume(sources)
-    assert {"submitting": 1} == states(path)
-
-
-# What proves no absence.
+    service, outcomes = run(main)
+    assert [SubmissionUncertainError] * 2 == [type(outcome.error) for outcome in outcomes.values()]
+    assert ({"ambiguous": 2}, 0) == (states(path), service.starts.total())
 
 
 @pytest.mark.parametrize(
-    ("renames", "name"),
+    ("answer", "error"),
     [
-        (lambda name: name.replace(" ", "_").lower(), "My Talk.mp3"),
-        (lambda _: "0b5e7c.bin", "a.mp3"),
-        (lambda name: name.replace('"', "%22"), 'a"b.mp3'),
+        (lambda: httpx.Response(401), AuthenticationError),
+        (lambda: httpx.Response(429, json={"detail": "daily limit"}), QuotaExhaustedError),
+        (lambda: httpx.Response(502), ServiceUnavailableError),
+        (lambda: httpx.ConnectError("refused"), ServiceUnavailableError),
     ],
-    ids=["sanitised", "made up", "escaped"],
 )
-async def test_a_service_that_changes_names_makes_nobody_pay_twice(service, path, resume, renames, name):
-    service.renames = renames
-    sources = await left(path, name)
-    service.add(name)
-    [outcome] = (await resume(sources)).values()
-    assert isinstance(outcome.error, SubmissionUncertainError)
-    assert ["t-1"] == [task.task_id for task in outcome.error.candidates]
-    assert 0 == service.uploads.total()
+def test_what_every_request_would_meet_ends_the_run_before_anything_is_sent(path, answer, error):
+    async def main(service):
+        sources = sources_of("a.mp3", "b.mp3")
+        await broken_off(service, path, sources, accepted={0})
+        service.hook = lambda call, _: answer() if call == "list" else None
+        uploads = service.calls["upload"]
+        with pytest.raises(error):
+            await resume(service, path, [*sources, ("c.mp3", b"another")])
+        return service.calls["upload"] - uploads
+
+    assert 0 == run(main)
+    assert {"left": 2} == states(path)
 
 
-async def test_nor_if_it_is_seen_to_change_those_that_are_known(service, path, resume):
-    service.renames = str.upper
-    await resume([("known.mp3", b"known")])
-    sources = await left(path, "a.mp3")
-    service.add("a.mp3")
-    [outcome] = (await resume(sources)).values()
-    assert (False, 1) == (outcome.ok, service.uploads.total())
+def test_a_service_that_is_back_after_a_while_is_waited_for(path):
+    async def main(service):
+        sources = sources_of("a.mp3", "b.mp3")
+        await broken_off(service, path, sources, accepted={0})
+        service.hook = lambda *_: httpx.Response(503) if anyio.current_time() < 300 else None
+        return service, await resume(service, path, sources)
+
+    service, outcomes = run(main)
+    assert [None, None] == [outcome.error for outcome in outcomes.values()]
+    assert {1} == set(service.starts.values())
 
 
-async def test_where_names_are_seen_to_be_kept_others_tasks_disturb_nobody(service, path, resume):
-    await resume([("known.mp3", b"known")])
-    sources = await left(path, "a.mp3")
-    service.add("somebody-elses.mp3")
-    [outcome] = (await resume(sources)).values()
-    assert (True, 1) == (outcome.ok, service.uploads["a.mp3"])
+# Other tasks of the account.
 
 
-async def test_without_anything_to_go_by_another_task_may_be_ours(service, path, resume):
-    """It bears another name, but nothing shows that this service keeps names."""
-    sources = await left(path, "a.mp3")
-    service.add("somebody-elses.mp3")
-    [outcome] = (await resume(sources)).values()
-    assert (False, 0) == (outcome.ok, service.uploads.total())
+def test_anothers_task_of_the_same_name_and_time_is_not_taken_for_it(path):
+    """The words of another recording would be the worst answer of all."""
+
+    async def main(service):
+        await resume(service, path, [("known.mp3", b"known")])
+        sources = sources_of("talk.mp3")
+        await broken_off(service, path, sources)
+        service.start("talk.mp3", b"other words, uploaded by a colleague")
+        return service, await resume(service, path, sources)
+
+    service, outcomes = run(main)
+    assert "task-3" == outcomes["talk.mp3"].task.task_id
+    assert {1} == set(service.starts.values())
 
 
-@pytest.mark.parametrize("hidden", ["created_at", "file_name"])
-async def test_a_list_that_does_not_say_when_or_what_proves_nothing(service, path, resume, hidden):
-    service.hidden = (hidden,)
-    sources = await left(path, "a.mp3")
-    service.add("b.mp3")
-    [outcome] = (await resume(sources)).values()
-    assert (False, 0) == (outcome.ok, service.uploads.total())
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+def test_a_task_without_a_result_is_not_adopted(path, status):
+    async def main(service):
+        sources = sources_of("a.mp3")
+        await broken_off(service, path, sources, accepted={0})
+        service.tasks["task-1"].status = status
+        await anyio.sleep(20)
+        return await resume(service, path, sources)
+
+    [outcome] = run(main).values()
+    assert (None, "task-2") == (outcome.error, outcome.task.task_id)
 
 
-async def test_an_older_task_of_the_same_name_is_not_taken_for_it(service, path, resume):
-    service.add("a.mp3", age=60.0)
-    sources = await left(path, "a.mp3")
-    [outcome] = (await resume(sources)).values()
-    assert ("t-2", 1) == (outcome.task.task_id, service.uploads.total())
+def test_one_task_is_adopted_by_one_submission(path):
+    """One recording, sent with two options, of which one was accepted: the other is not given its task as well."""
+
+    async def main(service):
+        sources = [("a.mp3", b"same")]
+        await broken_off(service, path, sources, accepted={0})
+        with anyio.move_on_after(5.0):
+            service.hook = lambda call, _: anyio.sleep(math.inf) if call == "upload" else None
+            await resume(service, path, sources, output_language="ru")
+        assert {"running": 1, "left": 1} == states(path) or {"left": 2} == states(path)
+        service.hook = lambda *_: None
+        first = await resume(service, path, sources)
+        second = await resume(service, path, sources, output_language="ru")
+        return service, [*first.values(), *second.values()]
+
+    _service, outcomes = run(main)
+    tasks = [outcome.task.task_id for outcome in outcomes if outcome.task is not None]
+    assert len(set(tasks)) == len(tasks)
 
 
-async def test_a_task_that_the_journal_knows_is_anothers(service, path, resume):
-    await resume([("a.mp3", b"first content")])
-    sources = await left(path, "a.mp3")
-    [outcome] = (await resume(sources)).values()
-    assert ("t-2", 2) == (outcome.task.task_id, service.uploads.total())
+def test_two_copies_that_are_uncertain_are_both_reported_and_neither_is_sent_again(path):
+    async def main(service):
+        service.source = lambda media: b"transcoded " + media
+        service.after = lambda call, _, answer: LOST if call == "upload" else answer
+        sources = [("a.mp3", b"same"), ("b.mp3", b"same")]
+        return service, await resume(service, path, sources, concurrency=1)
+
+    service, outcomes = run(main)
+    assert ["a.mp3", "b.mp3"] == list(outcomes)
+    assert [SubmissionUncertainError] * 2 == [type(outcome.error) for outcome in outcomes.values()]
+    assert (1, {"ambiguous": 1}) == (service.starts.total(), states(path))
 
 
-async def test_a_clock_that_was_set_back_proves_nothing(service, path, resume):
-    sources = await left(path, "a.mp3", ago=-3600.0)
-    [outcome] = (await resume(sources)).values()
-    assert (False, 0) == (outcome.ok, service.uploads.total())
+# Sources.
 
 
-async def test_a_file_that_was_renamed_meanwhile_is_looked_for_under_its_old_name(service, path, resume):
-    [(_, content)] = await left(path, "old.mp3")
-    service.add("old.mp3")
-    [outcome] = (await resume([("new.mp3", content)])).values()
-    assert (True, 0) == (outcome.ok, service.uploads.total())
+def test_a_file_is_recognised_by_its_end_and_one_that_changed_since_by_what_it_was(tmp_path, path):
+    """The journal knows the whole content that was sent; the file at its path may be another by now."""
+    files = [tmp_path / f"{name}.mp3" for name in "abc"]
+    for file in files:
+        file.write_bytes(file.name.encode() * 50_000)
+
+    async def main(service):
+        async def never(*_):
+            await anyio.sleep(math.inf)
+
+        service.after = lambda call, _, answer: never() if call == "upload" else answer
+        with anyio.move_on_after(5.0):
+            await resume(service, path, files)
+        service.after = lambda _call, _request, answer: answer
+        files[1].write_bytes(b"another recording")
+        files[2].unlink()
+        return service, await resume(service, path, files)
+
+    service, outcomes = run(main)
+    assert {"a.mp3": None, "b.mp3": None} == {
+        name: outcome.error for name, outcome in outcomes.items() if name != "c.mp3"
+    }
+    assert ("task-1", "task-4") == (outcomes["a.mp3"].task.task_id, outcomes["b.mp3"].task.task_id)
+    assert {1} == set(service.starts.values())
+    assert {"done": 2, "running": 2} == states(path), "what was sent of the two changed ones is known to run"
 
 
-async def test_urls_that_end_alike_are_not_taken_for_each_other(service, path, resume):
-    sources = await left(path, "http://one.example/x.mp3", "http://two.example/x.mp3")
-    service.add("x.mp3")
-    outcomes = await resume(sources)
-    assert [False, False] == [outcome.ok for outcome in outcomes.values()]
-    assert 0 == service.uploads.total()
+@pytest.mark.parametrize("size", [100, 70_000, 600_000])
+@pytest.mark.parametrize("ignores_range", [True, False])
+def test_a_source_is_compared_whatever_the_service_makes_of_a_range(path, size, ignores_range):
+    async def main(service):
+        service.ignores_range = ignores_range
+        sources = [("a.mp3", b"a" * size), ("b.mp3", b"b" * size)]
+        await broken_off(service, path, sources, accepted={1})
+        return service, await resume(service, path, sources)
+
+    service, outcomes = run(main)
+    assert [None, None] == [outcome.error for outcome in outcomes.values()]
+    assert {1} == set(service.starts.values())
+
+
+@pytest.mark.parametrize("late", ["list", "source"])
+def test_what_lags_is_asked_for_a_second_time(path, late):
+    """A replica of the list, or of the sources, that is some seconds behind."""
+
+    async def main(service):
+        sources = sources_of("a.mp3")
+        await broken_off(service, path, sources, accepted={0})
+        until = anyio.current_time() + 6.0
+        service.hook = lambda call, _: (
+            {"list": httpx.Response(200, json=[]), "source": httpx.Response(404)}[call]
+            if call == late and anyio.current_time() < until
+            else None
+        )
+        return service, await resume(service, path, sources)
+
+    service, outcomes = run(main)
+    assert (None, 1) == (outcomes["a.mp3"].error, service.starts.total())
+
+
+def test_without_a_task_to_compare_with_other_bytes_prove_nothing(path):
+    """A service that serves other bytes than were uploaded looks the same."""
+
+    async def main(service):
+        sources = sources_of("a.mp3")
+        await broken_off(service, path, sources)
+        service.start("another.mp3", b"another")
+        return service, await resume(service, path, sources)
+
+    service, outcomes = run(main)
+    assert isinstance(outcomes["a.mp3"].error, SubmissionUncertainError)
+    assert 0 == service.starts[b"content of 0"]
+
+
+# URLs.
+
+
+def test_a_url_is_recognised_by_the_url_where_the_list_shows_it_and_when_it_was_started(path):
+    """An older task of the same URL is not taken for it: what the URL answers with may have changed."""
+
+    async def main(service):
+        service.shown = lambda task: {**task, "url": str(service.tasks[task["task_id"]].media)}
+        service.start("x.mp3", "http://one.example/x.mp3?signature=1")
+        await anyio.sleep(3600)
+        await resume(service, path, [("known.mp3", b"known")])
+        sources = sources_of("http://one.example/x.mp3?signature=1", "http://two.example/x.mp3")
+        await broken_off(service, path, sources, accepted={1})
+        return service, await resume(service, path, sources)
+
+    service, outcomes = run(main)
+    assert {"http://one.example/x.mp3": "task-4", "http://two.example/x.mp3": "task-3"} == {
+        name: outcome.task.task_id for name, outcome in outcomes.items()
+    }
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_a_url_that_the_list_does_not_show_is_absent_only_where_nothing_else_is(path, accepted):
+    async def main(service):
+        sources = sources_of("http://one.example/x.mp3", "http://two.example/x.mp3")
+        await broken_off(service, path, sources, accepted={0} if accepted else ())
+        return service, await resume(service, path, sources)
+
+    service, outcomes = run(main)
+    errors = [SubmissionUncertainError] * 2 if accepted else [type(None)] * 2
+    assert errors == [type(outcome.error) for outcome in outcomes.values()]
+    assert (1 if accepted else 2) == service.starts.total()
+
+
+def test_a_url_that_waits_for_its_turn_was_not_sent(path):
+    """The mark is made when the request leaves, not when the item is taken up."""
+
+    async def main(service):
+        service.concurrency = 1
+        sources = sources_of(*(f"http://a.example/{n}.mp3" for n in range(4)))
+        service.after = lambda call, _, answer: anyio.sleep(math.inf) if call == "from_url" else answer
+        with anyio.move_on_after(30.0):
+            await resume(service, path, sources, concurrency=4)
+
+    run(main)
+    assert {"left": 1, "new": 3} == states(path)
 
 
 # Pages.
 
 
-async def test_it_is_found_behind_many_newer_ones_and_pages_that_shift(service, path, resume):
-    sources = await left(path, "a.mp3", "b.mp3")
-    service.add("a.mp3")
-    for number in range(230):
-        service.add(f"other{number}.mp3")
+def test_it_is_found_behind_many_newer_ones_and_pages_that_shift(path):
+    async def main(service):
+        await resume(service, path, [("known.mp3", b"known")])
+        journal = path.with_name("second.db")
+        sources = sources_of("a.mp3", "b.mp3")
+        await broken_off(service, journal, sources, accepted={0})
+        for number in range(45):
+            service.start(f"other{number}.mp3", b"other %d" % number)
 
-    def shifting(first, size):
-        if first == 100:
-            service.add("newer.mp3")  # while we read, everything moves down by one
-        return service.tasks[first : first + size]
+        def shifting(ids, first, size):
+            if first == 20:
+                service.start("newer.mp3", b"newer")  # while it is read, everything moves down by one
+            return list(ids)[first : first + min(size, 20)]
 
-    service.pages = shifting
-    outcomes = await resume(sources)
-    assert (True, True) == (outcomes["a.mp3"].ok, outcomes["b.mp3"].ok)
-    assert {"b.mp3": 1} == service.uploads
+        service.page, service.tells_total = shifting, False
+        return service, await resume(service, journal, sources)
 
-
-async def test_a_service_that_does_not_page_proves_nothing(service, path, resume):
-    sources = await left(path, "a.mp3")
-    for number in range(150):
-        service.add("a.mp3" if number == 0 else f"other{number}.mp3")
-    service.pages = lambda _, size: service.tasks[:size]
-    [outcome] = (await resume(sources)).values()
-    assert (False, 0) == (outcome.ok, service.uploads.total())
+    service, outcomes = run(main)
+    assert [None, None] == [outcome.error for outcome in outcomes.values()]
+    assert (1, 1) == (service.starts[b"content of 0"], service.starts[b"content of 1"])
 
 
-# Time.
+def test_a_list_that_cannot_be_read_back_to_the_submission_proves_nothing(path):
+    """The service answers its newest page to whatever is asked for; the task is further down."""
+
+    async def main(service):
+        sources = sources_of("a.mp3")
+        await broken_off(service, path, sources, accepted={0})
+        for number in range(60):
+            service.start(f"other{number}.mp3", b"other %d" % number)
+        service.page, service.tells_total = lambda ids, *_: list(ids)[:20], False
+        return service, await resume(service, path, sources)
+
+    service, outcomes = run(main)
+    assert isinstance(outcomes["a.mp3"].error, SubmissionUncertainError)
+    assert 1 == service.starts[b"content of 0"]
 
 
-async def test_what_may_still_arrive_is_waited_for(service, path, resume, monkeypatch):
-    """The killed process sent its last bytes just now, and the service takes them a moment later."""
-    monkeypatch.setattr(recovery, "SETTLING_SECONDS", 0.6)
-    sources = await left(path, "a.mp3", ago=100.0)
+def test_many_open_items_are_settled_together(path):
+    """The list and each candidate's source are read for all at once, not for each item."""
+    count = 300  # three pages of the list
 
-    async def late():
-        await anyio.sleep(0.3)
-        service.add("a.mp3")
+    async def main(service):
+        sources = sources_of(*(f"{number}.mp3" for number in range(count)))
+        await broken_off(service, path, sources, accepted=range(0, count, 3))
+        before = service.calls.copy()
+        outcomes = await resume(service, path, sources, concurrency=count)
+        return service, outcomes, service.calls - before
 
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(late)
-        [outcome] = (await resume(sources)).values()
-    assert (True, 0) == (outcome.ok, service.uploads.total())
-
-
-async def test_of_what_was_left_uncertain_long_ago_nothing_can_arrive_any_more(path, resume, monkeypatch):
-    sources = await left(path, "a.mp3", state="uncertain")
-    with locked_journal(path) as journal:
-        await journal._write("UPDATE items SET updated_at = ?", (time.time() - 100,))
-    monkeypatch.setattr(recovery, "SETTLING_SECONDS", 50.0)
-    with anyio.fail_after(5):
-        assert 1 == len(await resume(sources))
-
-
-async def test_an_uncertain_item_is_not_sent_again_for_its_twin_in_the_same_run(service, path, resume):
-    service.hidden = ("created_at",)
-    service.loses_answers = True
-    outcomes = await resume([("a.mp3", b"same"), ("b.mp3", b"same")], concurrency=1)
-    assert [SubmissionUncertainError] * 2 == [type(outcome.error) for outcome in outcomes.values()]
-    assert 1 == service.uploads.total()
-    assert {"uncertain": 1} == states(path)
+    service, outcomes, calls = run(main)
+    assert {None} == {outcome.error for outcome in outcomes.values()}
+    assert ({1}, count) == (set(service.starts.values()), service.starts.total())
+    assert calls["list"] <= 30
+    assert calls["source"] <= 2 * (count // 3) + 2, "the end, and the whole, because the media had no path"
