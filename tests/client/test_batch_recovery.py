@@ -390,13 +390,13 @@ def test_a_url_is_recognised_by_the_url_where_the_list_shows_it_and_when_it_was_
     async def main(service):
         service.shown = lambda task: {**task, "url": str(service.tasks[task["task_id"]].media)}
         service.start("x.mp3", "http://one.example/x.mp3?signature=1")
-        await anyio.sleep(3600)
+        await anyio.sleep(7200)
         await resume(service, path, [("known.mp3", b"known")])
         sources = sources_of("http://one.example/x.mp3?signature=1", "http://two.example/x.mp3")
         await broken_off(service, path, sources, accepted={1})
         return service, await resume(service, path, sources)
 
-    service, outcomes = run(main)
+    _service, outcomes = run(main)
     assert {"http://one.example/x.mp3": "task-4", "http://two.example/x.mp3": "task-3"} == {
         name: outcome.task.task_id for name, outcome in outcomes.items()
     }
