@@ -94,8 +94,9 @@ def _by_content(
         with locked_journal(path) as journal:
             for source in sources:
                 with suppress(MediaError):
-                    looked_up = await identify(source.path or source.given, options, journal, unix_time)
-                    found[source] = looked_up.item.record
+                    item = (await identify(source.path or source.given, options, journal, unix_time)).item
+                    if (record := await journal.record(item.record.key)) is not None:
+                        found[source] = record
         return found
 
     return anyio.run(look_up)

@@ -208,13 +208,14 @@ async def test_each_request_names_the_package_and_its_version(serve, connect):
     assert f"polyglot_async/{__version__} httpx/{httpx.__version__}" == server.asked[0].headers["user-agent"]
 
 
-async def test_each_request_is_one_line_at_debug_and_none_above(client, start, caplog):
+async def test_each_request_is_one_line_at_debug_and_none_above(sandbox, client, start, caplog):
     task = start()
     caplog.set_level(logging.DEBUG, logger="polyglot_async")
     await client.transcriptions.get(task)
     await client.transcriptions.download(task, "srt")
     records = [record for record in caplog.records if record.name == "polyglot_async"]
     get, download = [record.getMessage() for record in records]
-    assert get.startswith(f"GET /transcriptions/{task} -> 200 in ")
-    assert download.startswith(f"GET /transcriptions/{task}/downloads/srt -> 200 in ")
+    assert get.startswith(f"GET {sandbox.url}/transcriptions/{task} -> 200 in ")
+    assert " s (request " in get
+    assert download.startswith(f"GET {sandbox.url}/transcriptions/{task}/downloads/srt -> 200 in ")
     assert {logging.DEBUG} == {record.levelno for record in records}
