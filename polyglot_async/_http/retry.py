@@ -9,8 +9,8 @@ after a crash, and nothing else.
 |   socket (source failed, cancelled, cut, killed), whatever came back  |               |                            |
 | 408, 421, 425, 429; 403 that speaks of concurrent tasks              | not accepted  | RETRY, after the pause     |
 | 307, 308 to the same origin                                          | not accepted  | followed by the transport  |
-| certificate, unknown host, 407, redirect loop, redirect to another   | not accepted  | STOP: no repetition helps, |
-|   origin, 401, a client that cannot be used as configured            |               |   for no other item either |
+| certificate, unknown host, 407, redirect loop, redirect to another   | not accepted  | FAIL, and a batch stops:   |
+|   origin, 401, a client that cannot be used as configured            |               |   see `stops_batch`        |
 | any other 3xx, 4xx; a file over the plan's size or length            | refused       | FAIL                       |
 | 2xx that holds a task id, even before the body was whole             | accepted      | a task                     |
 | 5xx, no answer, or a 2xx without an id, once the body was whole      | ambiguous     | PROVE what became of it    |
@@ -51,7 +51,8 @@ if TYPE_CHECKING:
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
 LONGEST_RETRY_AFTER = 120.0
-_NOT_ACCEPTED_STATUSES = frozenset({408, 421, 425, 429})
+_NOT_ACCEPTED_STATUSES = frozenset({408, 421, 425})
+"""And 429, where it is a `RateLimitError`: of a file over the plan's size it is a `BadRequestError`, and final."""
 _PROXY_AUTHENTICATION_REQUIRED = 407
 _STOPPING = (
     AuthenticationError,
@@ -68,14 +69,13 @@ class Action(Enum):
 
     RETRY = "not accepted: send it again, if attempts are left"
     PROVE = "ambiguous: find out what became of it before anything else"
-    FAIL = "refused: raise it"
-    STOP = "no repetition helps, and every other call would fail alike: raise it, and stop a batch"
+    FAIL = "refused, or nothing that a repetition mends: raise it"
 
 
 def next_action(error: PolyglotError, request: ApiRequest, *, body_complete: bool) -> Action:
     """Return what to do about a failed attempt; `body_complete`: the body's last byte was handed to the socket."""
-    if stops_batch(error):
-        return Action.STOP
+    if is_permanent(error):
+        return Action.FAIL
     if isinstance(error, ApiConnectionError):
         if not error.connected or not body_complete:
             return Action.RETRY

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import anyio
 import anyio.lowlevel
+import httpx
 import pytest
 from journal_states import rows, states
+from virtual import StubService, in_virtual_time
 
 from polyglot_async import (
     ApiConnectionError,
@@ -27,6 +29,7 @@ from polyglot_async import (
     NotFoundError,
     PermissionDeniedError,
     PollSchedule,
+    PolyglotError,
     QuotaExhaustedError,
     ResponseDecodeError,
     Runtime,
@@ -693,3 +696,104 @@ async def test_a_journal_that_fails_midway_ends_the_batch_and_loses_nothing(sand
         database.commit()
     assert {"a.mp3": type(None)} == errors(await run(client, [("a.mp3", b"a")], journal=journal))
     assert [1] == list(sandbox.ledger.starts().values())
+
+
+# Limits that cannot be read, files that a plan refuses.
+
+
+@on_both_loops
+async def test_limits_that_nobody_may_read_stop_nothing(anyio_backend, sandbox, client):
+    """A key may read `transcriptions/*` only, and without one the documentation is refused too."""
+    sandbox.faults.add("status call=documentation status=403 credential=key times=forever")
+    sandbox.faults.add("status call=documentation status=401 credential=none times=forever")
+    outcomes = await run(client, [(f"{n}.mp3", b"%d" % n) for n in range(6)])
+    assert [None] * 6 == [outcome.error for outcome in outcomes.values()]
+    assert 2 == sandbox.ledger.count("documentation")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (429, "The file is too large: your plan allows 100 MB per file"),
+        (429, "Audio duration exceeds the maximum of 60 minutes"),
+        (413, "Request Entity Too Large"),
+        (403, "The recording is longer than your plan allows"),
+    ],
+)
+def test_a_file_that_the_plan_refuses_fails_alone_and_holds_nobody_back(answer):
+    """Whatever the status: it is not sent again, and is not taken for a limit that passes."""
+    status, detail = answer
+
+    async def main():
+        service = StubService(lambda _: 10.0)
+        start = service.start
+        service.start = lambda name, *more: (
+            httpx.Response(status, json={"detail": detail}, headers={"retry-after": "60"})
+            if name == "large.mp3"
+            else start(name, *more)
+        )
+        sources = [("large.mp3", b"large"), *((f"{n}.mp3", b"%d" % n) for n in range(8))]
+        async with service.client() as client:
+            return service, await run(client, sources), anyio.current_time()
+
+    service, outcomes, ended = in_virtual_time(main)
+    refused = outcomes.pop("large.mp3")
+    assert (BadRequestError, 1) == (type(refused.error), refused.attempts)
+    assert [None] * 8 == [outcome.error for outcome in outcomes.values()]
+    assert (9, True) == (service.calls["upload"], ended < 40)
+
+
+# Errors of the caller's, and those that nobody foresaw.
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ExceptionGroup("two of mine", [ValueError("one"), OSError("two")]),
+        ExceptionGroup("nested", [ExceptionGroup("inner", [ValueError("one")])]),
+        ValueError("plain"),
+        PolyglotError("one like ours"),
+        QuotaExhaustedError("the caller's own", resets_at=datetime(2026, 5, 24, tzinfo=UTC), limit="daily"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@on_both_loops
+async def test_an_error_of_the_callers_comes_out_as_it_was(anyio_backend, client, error):
+    with pytest.raises(type(error)) as caught:
+        async with client.batch([("a.mp3", b"a")]) as outcomes:
+            await anext(outcomes)
+            raise error
+    assert caught.value is error
+
+
+@pytest.mark.parametrize("call", ["upload", "list", "get", "result"])
+@pytest.mark.parametrize("error", [RuntimeError("boom"), ValueError("port 99999"), ExceptionGroup("g", [OSError("x")])])
+def test_an_exception_that_nobody_foresaw_is_an_outcome_and_the_others_go_on(call, error, tmp_path):
+    """And the task, where there was one, is named and fetched by the next run."""
+    journal = tmp_path / "j.db"
+
+    async def main():
+        service = StubService(lambda _: 10.0)
+        failures = iter([error])
+        service.hook = lambda asked, _: (
+            next(failures, None) if asked == call and service.calls["upload"] + (call == "upload") > 3 else None
+        )
+        sources = [(f"{n}.mp3", b"%d" % n) for n in range(8)]
+        async with service.client() as client:
+            first = await run(client, sources, journal=journal)
+        service.hook = lambda *_: None
+        await anyio.sleep(20)
+        async with service.client() as client:
+            second = await run(client, sources, journal=journal)
+        return service, first, second
+
+    service, first, second = in_virtual_time(main)
+    failed = [outcome for outcome in first.values() if not outcome.ok]
+    assert 8 == len(first)
+    assert len(failed) <= 1, "a poll that fails may fail nobody, but never more than one"
+    for outcome in failed:
+        assert isinstance(outcome.error, PolyglotError)
+        assert outcome.error.__cause__ is error
+        assert (call == "upload") == (outcome.task is None)
+    assert [None] * len(failed) == [outcome.error for outcome in second.values()]
+    assert ({1}, {"done"}) == (set(service.starts.values()), set(states(journal).values()))
