@@ -85,7 +85,7 @@ async def test_the_block_of_an_archive(folder, client, polyglot_sandbox, capsys)
     paths = [folder / "one" / "001.wav", folder / "two" / "001.wav", folder / "missing.mp3"]
     await run_block("client.batch(", client=client, paths=paths)
     saved = {path.stem for path in folder.glob("*.srt")}
-    assert saved == {entry.task_id for entry in polyglot_sandbox.ledger.entries("upload")}
+    assert saved == {f"001-{entry.task_id}" for entry in polyglot_sandbox.ledger.entries("upload")}
     assert 2 == len(saved)
     assert "missing.mp3 failed: " in capsys.readouterr().out
     polyglot_sandbox.ledger.clear()

@@ -1,4 +1,6 @@
-"""May it be sent again, and after how long?"""
+"""The money table, row by row; which errors stop a batch or are waited out; how attempts and delays are counted."""
+
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -9,65 +11,164 @@ from polyglot_async import (
     ApiStatusError,
     ApiTimeoutError,
     AuthenticationError,
+    BadRequestError,
+    ConfigurationError,
+    JournalError,
     MediaError,
+    PermissionDeniedError,
+    QuotaExhaustedError,
     RateLimitError,
+    RedirectError,
     ResponseDecodeError,
     ServerError,
+    ServiceUnavailableError,
 )
-from polyglot_async._api.endpoints import ENDPOINTS, FROM_URL, GET, UPLOAD
-from polyglot_async._http.retry import FIRST_DELAY, LONGEST_DELAY, Verdict, delay, judge
+from polyglot_async._http.retry import (
+    FIRST_DELAY,
+    LONGEST_DELAY,
+    Action,
+    Attempts,
+    delay,
+    is_outage,
+    next_action,
+    stops_batch,
+)
+
+FIELDS = (("model", "fast"),)
+UPLOAD = SimpleNamespace(endpoint=SimpleNamespace(billable=True), fields=FIELDS)
+FROM_URL = SimpleNamespace(endpoint=SimpleNamespace(billable=True), fields=None)
+GET = SimpleNamespace(endpoint=SimpleNamespace(billable=False), fields=None)
+CONVERSION = SimpleNamespace(endpoint=SimpleNamespace(billable=False), fields=FIELDS)
+PAID, FREE = {"upload": UPLOAD, "from_url": FROM_URL}, {"get": GET, "convert_audio": CONVERSION}
 
 jitter = st.floats(0, 1, exclude_max=True)
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.call)
-@pytest.mark.parametrize("cls", [ApiConnectionError, ApiTimeoutError])
-def test_what_was_never_sent_may_always_be_sent_again(endpoint, cls):
-    assert Verdict.RETRY is judge(endpoint, cls("refused", maybe_sent=False))
+def status(code, cls=ApiStatusError, **attributes):
+    return cls("no", status_code=code, **attributes)
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.call)
-@pytest.mark.parametrize("cls", [ApiConnectionError, ApiTimeoutError])
-def test_a_lost_connection_is_uncertain_for_what_starts_work_alone(endpoint, cls):
-    expected = Verdict.UNCERTAIN if endpoint in {UPLOAD, FROM_URL} else Verdict.RETRY
+NOT_SENT = ApiConnectionError("refused", connected=False)
+LOST, SILENT = ApiConnectionError("lost"), ApiTimeoutError("silent")
+UNKNOWN_HOST = ApiConnectionError("unknown host", connected=False, permanent=True)
+ANSWERS_THAT_TELL_NOTHING = [LOST, *(status(code, ServerError) for code in range(500, 600)), ResponseDecodeError("odd")]
+NOT_ACCEPTED = [*(status(code) for code in (408, 421, 425)), status(429, RateLimitError), status(403, RateLimitError)]
+REFUSALS = [
+    *(status(code, BadRequestError) for code in range(400, 500) if code not in {401, 403, 408, 421, 425, 429}),
+    *(status(code) for code in range(300, 400)),
+    status(403, PermissionDeniedError),
+    MediaError("empty"),
+]
+WHAT_NOTHING_MENDS = [
+    UNKNOWN_HOST,
+    status(407, BadRequestError),
+    status(401, AuthenticationError),
+    status(302, RedirectError),
+    ConfigurationError("closed"),
+]
 
-    assert expected is judge(endpoint, cls("lost", maybe_sent=True))
+
+def named(error):
+    return f"{type(error).__name__} {getattr(error, 'status_code', '')}".strip()
 
 
-def sent_again(endpoint):
-    errors = [(RateLimitError if status == 429 else ApiStatusError)("no", status_code=status) for status in range(600)]
-    assert {Verdict.RETRY, Verdict.FINAL} == {judge(endpoint, error) for error in errors}
-    return {error.status_code for error in errors if judge(endpoint, error) is Verdict.RETRY}
+@pytest.mark.parametrize("call", [*PAID, *FREE])
+@pytest.mark.parametrize("body_complete", [True, False])
+def test_what_found_no_connection_is_sent_again(call, body_complete):
+    assert Action.RETRY is next_action(NOT_SENT, {**PAID, **FREE}[call], body_complete=body_complete)
 
 
-@pytest.mark.parametrize("endpoint", [UPLOAD, FROM_URL], ids=lambda endpoint: endpoint.call)
-def test_work_is_sent_again_only_where_the_answer_says_it_was_not_accepted(endpoint):
-    assert {429, 503} == sent_again(endpoint)
+@pytest.mark.parametrize("call", PAID)
+@pytest.mark.parametrize("error", [SILENT, *ANSWERS_THAT_TELL_NOTHING], ids=named)
+def test_work_that_may_have_been_started_is_proven_and_half_a_body_is_sent_again(call, error):
+    assert Action.PROVE is next_action(error, PAID[call], body_complete=True)
+    assert Action.RETRY is next_action(error, PAID[call], body_complete=False)
 
 
-def test_what_starts_no_work_is_sent_again_after_what_passes():
-    assert {408, 425, 429, 500, 502, 503, 504} == sent_again(GET)
+@pytest.mark.parametrize("call", FREE)
+@pytest.mark.parametrize("error", ANSWERS_THAT_TELL_NOTHING, ids=named)
+def test_a_free_call_is_repeated(call, error):
+    assert Action.RETRY is next_action(error, FREE[call], body_complete=True)
+
+
+def test_a_conversion_is_not_sent_again_while_the_service_may_be_at_work_on_it():
+    assert Action.FAIL is next_action(SILENT, CONVERSION, body_complete=True)
+    assert Action.RETRY is next_action(SILENT, CONVERSION, body_complete=False)
+    assert Action.RETRY is next_action(SILENT, GET, body_complete=True)
+
+
+@pytest.mark.parametrize("body_complete", [True, False])
+@pytest.mark.parametrize("call", [*PAID, *FREE])
+@pytest.mark.parametrize(
+    ("expected", "errors"),
+    [(Action.RETRY, NOT_ACCEPTED), (Action.FAIL, REFUSALS), (Action.FAIL, WHAT_NOTHING_MENDS)],
+    ids=["not accepted", "refused", "lasting"],
+)
+def test_a_status_decides_the_same_for_every_call(expected, errors, call, body_complete):
+    request = {**PAID, **FREE}[call]
+
+    assert {expected} == {next_action(error, request, body_complete=body_complete) for error in errors}
 
 
 @pytest.mark.parametrize(
     "error",
-    [MediaError("empty"), ResponseDecodeError("garbage"), AuthenticationError("no", status_code=401)],
-    ids=lambda error: type(error).__name__,
+    [*WHAT_NOTHING_MENDS, JournalError("locked"), QuotaExhaustedError("spent", resets_at=None, limit="daily"),
+     ServiceUnavailableError("down")],
+    ids=named,
+)  # fmt: skip
+def test_what_every_other_call_would_meet_stops_a_batch_and_is_not_waited_out(error):
+    assert stops_batch(error)
+    assert not is_outage(error)
+
+
+@pytest.mark.parametrize("error", [NOT_SENT, SILENT, *ANSWERS_THAT_TELL_NOTHING], ids=named)
+def test_what_may_be_an_outage_is_waited_out_and_stops_no_batch(error):
+    assert is_outage(error)
+    assert not stops_batch(error)
+
+
+@pytest.mark.parametrize(
+    "error", [*NOT_ACCEPTED, *(error for error in REFUSALS if named(error)[-3:] != "407")], ids=named
 )
-def test_nothing_else_gets_better_by_sending_it_again(error):
-    assert {Verdict.FINAL} == {judge(endpoint, error) for endpoint in ENDPOINTS}
+def test_an_answer_about_one_file_is_no_outage_and_stops_no_batch(error):
+    assert not is_outage(error)
+    assert not stops_batch(error)
+
+
+@given(retries=st.integers(0, 20))
+def test_retries_count_the_attempts_after_the_first(retries):
+    attempts = Attempts(retries)
+
+    assert [True] * retries + [False] == [attempts.failed(LOST) for _ in range(retries + 1)]
+    assert retries + 1 == attempts.made
+
+
+def test_an_answer_that_cannot_be_read_is_asked_for_once_more():
+    attempts = Attempts(retries=10)
+
+    assert [True, True, False] == [
+        attempts.failed(error) for error in (ResponseDecodeError("odd"), LOST, ResponseDecodeError("odd"))
+    ]
+
+
+def test_a_429_uses_up_no_attempt_of_a_batch():
+    attempts = Attempts(retries=0, forgives_429=True)
+
+    assert all(attempts.failed(status(429, RateLimitError)) for _ in range(100))
+    assert 0 == attempts.made
+    assert not attempts.failed(LOST)
 
 
 @given(attempt=st.integers(0, 10_000), random=jitter)
 def test_delays_double_up_to_a_bound_and_are_taken_from_the_upper_half(attempt, random):
-    longest = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(attempt - 1, 60))
+    longest = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** max(0, min(attempt - 1, 60)))
 
     assert longest / 2 <= delay(attempt, None, random=random) <= longest
-    assert delay(attempt, ServerError("no", status_code=500), random=random) == delay(attempt, None, random=random)
+    assert delay(attempt, status(500, ServerError), random=random) == delay(attempt, None, random=random)
 
 
 @given(seconds=st.floats(0, 1e9), attempt=st.integers(1, 50), random=jitter)
 def test_what_the_service_asks_for_is_kept_and_never_shortened(seconds, attempt, random):
-    error = RateLimitError("wait", status_code=429, retry_after=seconds)
+    error = status(429, RateLimitError, retry_after=seconds)
 
     assert seconds <= delay(attempt, error, random=random) <= seconds + 1

@@ -24,7 +24,6 @@ NOT_YET_CONVERTED = {
     "client/kill_child.py",
     "client/test_batch_recovery.py",
     "client/test_kill.py",
-    "http/test_retry.py",
     "state/test_journal.py",
 }
 
