@@ -271,23 +271,30 @@ class _Index:
             yield from self._tasks.get(doubt.url_key, ())
             return
         seen = set()
-        for task in self.like(doubt):
+        for task in self._made_from(doubt, _telling_keys(doubt)):
             if task.task_id not in seen and is_same_media(doubt, self._sources[task.task_id]):
                 seen.add(task.task_id)
                 yield task
 
     def like(self, doubt: Doubt) -> Iterator[Task]:
         """Iterate over the tasks that were, or may have been, made from the media; a task may come twice."""
-        keys: list[object] = []
-        if doubt.content is not None:
-            keys.append((*doubt.content, "sha256"))
-        if doubt.digest is not None:
-            keys += [(doubt.size, doubt.digest.tail_sha256), (doubt.size, None)]
-        else:
-            keys.append((doubt.size, None, "sha256"))
+        unread = (doubt.size, None) if doubt.digest is not None else (doubt.size, None, "sha256")
+        return self._made_from(doubt, [*_telling_keys(doubt), unread])
+
+    def _made_from(self, doubt: Doubt, keys: Iterable[object]) -> Iterator[Task]:
         for task in itertools.chain.from_iterable(self._tasks.get(key, ()) for key in keys):
             if is_same_media(doubt, self._sources[task.task_id]) is not False:
                 yield task
+
+
+def _telling_keys(doubt: Doubt) -> list[object]:
+    """Return the keys of an index under which a source that certainly is the media stands."""
+    keys: list[object] = []
+    if doubt.content is not None:
+        keys.append((*doubt.content, "sha256"))
+    if doubt.digest is not None:
+        keys.append((doubt.size, doubt.digest.tail_sha256))
+    return keys
 
 
 def shown_url_keys(task: Task) -> set[str]:
