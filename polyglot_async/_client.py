@@ -216,10 +216,10 @@ class AsyncPolyglot:
             raise
 
     def use_webhooks(self, receiver: WebhookReceiver) -> Callable[[], None]:
-        """Use webhook events instead of polling, for waits and batches. Returns the function that ends that.
+        """Use webhook events instead of polling, for waits and batches. Return a function that ends that.
 
-        An async client's event loop must be running when this is called; the receiver may run in another thread. Polling stays a safety net:
-        a task whose event does not come is found all the same.
+        An async client's event loop must be running when this is called; the receiver may run in another thread.
+        Polling stays a safety net: a task whose event does not come is found all the same.
         """
         unsubscribe: Callable[[], None] | None = receiver.subscribe(from_any_thread(self._poller.notify))
         self._poller.receivers += 1

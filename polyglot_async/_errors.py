@@ -79,7 +79,7 @@ class ConfigurationError(PolyglotError):
 class MediaError(PolyglotError):
     """The media cannot be sent: missing, unreadable, empty, changing under the reader, or too large.
 
-    Raised before any request, or, when reading fails midway, before the request is whole: the service then starts nothing.
+    Raised before any request, or, when reading fails midway, before the request is whole: then no task is started.
     """
 
 
@@ -262,8 +262,7 @@ def require_result(task: Task) -> None:
 class SubmissionUncertainError(PolyglotError):
     """A request that starts paid work was sent whole, and it cannot be found out whether it was accepted.
 
-    It was not sent again: that could be paid for twice. Neither an answer nor the tasks in the list prove what became of
-    it.
+    It was not sent again: that could be paid for twice. Neither an answer nor the list proves what became of it.
 
     Attributes:
         source_name: the file's name, or the URL without user, password and query.

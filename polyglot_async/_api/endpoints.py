@@ -30,8 +30,6 @@ from .status_errors import readable_detail
 if TYPE_CHECKING:
     from .._models import Limits, Task, TaskPage, Transcript
 
-_HTML_KINDS = frozenset({"html", "htm", "xhtml"})
-
 UPLOAD = Endpoint("upload", "POST", "/transcriptions/upload", Priority.START, billable=True)
 FROM_URL = Endpoint("from_url", "POST", "/transcriptions/from-url", Priority.START, billable=True)
 VALIDATE_URL = Endpoint(
@@ -109,9 +107,8 @@ def result(task_id: str) -> ApiRequest:
 
 def download(task_id: str, kind: str) -> ApiRequest:
     """Build a request for a result file."""
-    kind = _segment(kind, "kind")
-    path = DOWNLOAD.template.format(task_id=_segment(task_id, "task id"), kind=kind)
-    return ApiRequest(endpoint=DOWNLOAD, path=path, accepts_html=kind.rpartition(".")[2].lower() in _HTML_KINDS)
+    path = DOWNLOAD.template.format(task_id=_segment(task_id, "task id"), kind=_segment(kind, "kind"))
+    return ApiRequest(endpoint=DOWNLOAD, path=path)
 
 
 def source(task_id: str) -> ApiRequest:

@@ -72,7 +72,6 @@ class ApiRequest:
         query: query parameters.
         json: JSON body, or None.
         fields: form fields that go beside the file, or None where no file is sent.
-        accepts_html: True where HTML is what is asked for. Everywhere else a page is the work of a proxy.
     """
 
     endpoint: Endpoint
@@ -80,7 +79,6 @@ class ApiRequest:
     query: tuple[tuple[str, str], ...] = ()
     json: Mapping[str, Any] | None = None
     fields: tuple[tuple[str, str], ...] | None = None
-    accepts_html: bool = False
 
 
 @attrs.frozen(kw_only=True)

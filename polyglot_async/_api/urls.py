@@ -13,7 +13,7 @@ _ANY_URL = re.compile(r"\s*([a-z][a-z0-9+.-]+:/{1,2})(.*)", re.IGNORECASE | re.D
 
 
 def is_media_url(value: object) -> TypeGuard[str]:
-    """Whether it is a str with an http or https URL, in any case and with white space around it or not."""
+    """Return whether it is a str with an http or https URL, in any case and with white space around it or not."""
     return isinstance(value, str) and _URL.match(value) is not None
 
 
@@ -51,5 +51,5 @@ def bare_url(url: str) -> str:
 
 
 def is_any_url(text: str) -> bool:
-    """Whether text begins like a URL of any scheme."""
+    """Return whether text begins like a URL of any scheme."""
     return _ANY_URL.match(text) is not None

@@ -27,8 +27,8 @@ class SyncRawTranscriptions(Twin[RawTranscriptions]):
 class Transcriptions(Twin[AsyncTranscriptions]):
     """The calls below `transcriptions/`.
 
-    Wherever a task is asked for, a `Task` or its id can be passed. Every call raises the errors of the tree at the head
-    of `PolyglotError`: `ApiConnectionError`, `ApiStatusError` and its children, `ResponseDecodeError`.
+    Wherever a task is asked for, pass a `Task` or its id. Every call may raise `ApiConnectionError`, `ApiStatusError`
+    and its children, `ResponseDecodeError`, and plain `ValueError` or `TypeError` for a wrong argument.
     """
 
     _usage = "the calls of the API, such as upload(), wait() and result()"

@@ -135,7 +135,7 @@ def base_name(name: str) -> str:
 
 
 def is_mime_type(text: str) -> bool:
-    """Whether it can stand in a Content-Type header."""
+    """Return whether it can stand in a Content-Type header."""
     return _MIME_TYPE.fullmatch(text) is not None
 
 
@@ -146,17 +146,17 @@ def type_of_response(content_type: str, name: str) -> str:
 
 
 def is_page_type(content_type: str) -> bool:
-    """Whether it is the type of a page or of an API's answer (HTML, JSON, XML), and so never of media."""
+    """Return whether it is the type of a page or of an API's answer (HTML, JSON, XML), and so never of media."""
     return _PAGE_TYPE.match(_essence(content_type)) is not None
 
 
 def is_media_type(content_type: str) -> bool:
-    """Whether it is a type of audio or video."""
+    """Return whether it is a type of audio or video."""
     return content_type.strip().lower().startswith(("audio/", "video/"))
 
 
 def starts_like_page(start: bytes) -> bool:
-    """Whether the first bytes are of HTML, XML or JSON."""
+    """Return whether the first bytes are of HTML, XML or JSON."""
     return start[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_PAGE_START)
 
 

@@ -14,8 +14,7 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_PERCENT_ENCODED = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
-_QUOTED = {**_PERCENT_ENCODED, **str.maketrans({"\\": r"\\"})}
+_QUOTED = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A", "\\": r"\\"})
 
 
 @attrs.frozen
@@ -51,12 +50,3 @@ def frame(fields: Iterable[tuple[str, str]], *, file_name: str, content_type: st
         head=head.encode("utf-8", "replace"),
         tail=f"\r\n--{boundary}--\r\n".encode(),
     )
-
-
-def framed_name(name: str) -> str:
-    """Return a file name as it is framed in the form, and so as most servers list it.
-
-    A quote is `%22` there, CR and LF are `%0D` and `%0A`, and what is not UTF-8 is `?`. Few parsers undo this; all undo
-    the doubled backslash.
-    """
-    return name.translate(_PERCENT_ENCODED).encode("utf-8", "replace").decode()

@@ -118,7 +118,7 @@ def check_signature(body: bytes, headers: signature.Headers, keys: Sequence[byte
 
 
 def timestamp_age(headers: signature.Headers, now: float) -> float:
-    """Seconds since the timestamp in the headers; negative if it lies in the future."""
+    """Return the seconds since the timestamp in the headers; negative if it lies in the future."""
     value = _header(headers, TIMESTAMP_HEADER, reason="timestamp")
     try:
         return now - signature.read_timestamp(value)

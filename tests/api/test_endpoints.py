@@ -196,12 +196,6 @@ def test_any_id_is_one_segment_of_the_path(task_id):
     assert path.isascii()
 
 
-@pytest.mark.parametrize(("kind", "expected"), [("html", True), ("HTML", True), ("page.htm", True), ("srt", False)])
-def test_html_is_expected_only_where_it_is_asked_for(kind, expected):
-    assert expected is endpoints.download("a", kind).accepts_html
-    assert False is endpoints.source("html").accepts_html
-
-
 @pytest.mark.parametrize("parse", PARSERS.values(), ids=PARSERS)
 @given(any_json | st.binary())
 def test_any_body_is_read_or_a_decode_error(parse, value):
