@@ -6,12 +6,9 @@ seconds, sizes bytes, times aware UTC.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import json
 import math
 import os
-import stat
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -21,6 +18,7 @@ from typing import Any
 import attrs
 
 from . import subtitles
+from ._files import write_durably
 
 _NOTHING: Mapping[str, Any] = {}
 
@@ -168,47 +166,8 @@ class Transcript:
         path = Path(path)
         text = self.render(format or path.suffix.removeprefix(".") or "txt")
         # A lone surrogate can come out of JSON and cannot be encoded.
-        _write_durably(path, text.encode("utf-8", "replace"))
+        write_durably(path, text.encode("utf-8", "replace"))
         return path
-
-
-def _write_durably(path: Path, content: bytes) -> None:
-    target = Path(os.path.realpath(path))
-    mode: int | None = None
-    with contextlib.suppress(FileNotFoundError):
-        mode = path.stat().st_mode
-    if mode is not None and not stat.S_ISREG(mode):  # a device, a pipe; a folder raises
-        path.write_bytes(content)
-        return
-    beside = target.with_name(f".{os.urandom(8).hex()}.tmp")
-    try:
-        with beside.open("xb") as file:
-            if mode is not None:
-                beside.chmod(stat.S_IMODE(mode))
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(target)
-        _flush_folder(target.parent)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Flush a folder's entries, without which a file that was renamed may be gone after a power cut."""
-    if os.name != "posix":  # elsewhere a folder cannot be opened
-        return
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except PermissionError:  # a folder that may be written but not read
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # a file system without it
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def _timed(transcript: Transcript) -> tuple[Segment, ...]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._errors import TransferError
+from .._files import flush_folder
 from .ranges import ByteRanges, Validator, add_range, covered_bytes, missing_ranges
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class PartialDownload:
             self._part.replace(self.target)
             self._state.unlink(missing_ok=True)
             self._file.close()
-            _sync_folder(self.target.parent)
+            flush_folder(self.target.parent)
         return self.target
 
     def close(self) -> None:
@@ -222,13 +223,3 @@ def _check_free_space(path: Path, size: int) -> None:
         found = os.statvfs(path)
         if found.f_bavail * found.f_frsize < size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def _sync_folder(folder: Path) -> None:
-    """Flush the rename itself. Windows cannot open a folder, and there the rename is journalled anyway."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
