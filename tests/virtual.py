@@ -73,7 +73,7 @@ class StubService(httpx.AsyncBaseTransport):
         latency: seconds of the network, there and back.
         burst: requests and the window that they are counted in, or None.
         concurrency: tasks at once, or None.
-        keeps: tasks that it remembers; older ones are forgotten.
+        keeps: tasks that it remembers; older ones are forgotten, and `starts` is not counted.
 
     Attributes:
         calls: requests by call.
@@ -179,7 +179,8 @@ class StubService(httpx.AsyncBaseTransport):
         """Start a task, as an upload does; return the answer."""
         number = next(self.numbers)
         task = Task(number, name, self.seconds(number), media, fields)
-        self.starts[media] += 1
+        if self.keeps is None:
+            self.starts[media] += 1
         self.tasks[task.id] = task
         self.order.appendleft(task.id)
         if self.concurrency is not None:
