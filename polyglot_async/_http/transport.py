@@ -22,12 +22,12 @@ from .._errors import (
     AuthenticationError,
     ConfigurationError,
     PolyglotError,
-    RedirectError,
     ResponseDecodeError,
 )
 from .._runtime import Runtime
 from .._version import __version__
 from .httpx_errors import translate
+from .redirects import MOST_REDIRECTS, REDIRECT_STATUSES, is_same_origin, may_follow, redirect_error
 from .retry import LONGEST_RETRY_AFTER, Action, Attempts, delay, next_action
 
 if TYPE_CHECKING:
@@ -48,9 +48,6 @@ CONNECT_SECONDS = 10.0
 LARGEST_BUFFERED_ANSWER = 256 << 20
 LARGE_ANSWER = 128 << 10
 """A long recording has megabytes of segments: from this size on an answer is parsed in a worker thread."""
-_MOST_REDIRECTS = 20
-_REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
-_METHOD_KEEPING_STATUSES = frozenset({307, 308})
 _BUFFERED_PIECES = 100
 
 
@@ -233,27 +230,24 @@ class Transport:
         url = httpx.URL(self.base_url + request.path)
         if request.query:
             url = url.copy_merge_params(request.query)
-        for _ in range(_MOST_REDIRECTS):
+        followed = 0
+        while True:
             response = await self._exchange(request, body, url, headers, token)
             if response.is_success or response.status_code in request.endpoint.answers:
                 return response
             answer = await self._read(response, request, most=KEPT_BODY_BYTES)
             location = response.headers.get("location")
-            if response.status_code not in _REDIRECT_STATUSES or location is None:
+            if response.status_code not in REDIRECT_STATUSES or location is None:
                 raise error_of(answer, self.runtime.utc_now(), billable=request.endpoint.billable)
             target = response.url.join(location)
-            keeps_method = request.endpoint.method == "GET" or response.status_code in _METHOD_KEEPING_STATUSES
-            if not keeps_method:
-                raise _redirect_error(response, request, target)
-            if not _same_origin(target, url):
-                # A file may lie elsewhere, and is fetched there without the credential. A call may not.
-                if request.endpoint.method == "POST" or request.endpoint.accept != "*/*":
-                    raise _redirect_error(response, request, target)
+            followed += 1
+            if followed == MOST_REDIRECTS:
+                raise redirect_error(response, request, target, endless=True)
+            if not may_follow(response, request, target) or (body is not None and not body.can_be_sent):
+                raise redirect_error(response, request, target)
+            if not is_same_origin(target, url):
                 token = None
-            if body is not None and not body.can_be_sent:
-                raise _redirect_error(response, request, target)
             url = target
-        raise _redirect_error(response, request, target, endless=True)
 
     async def _exchange(
         self,
@@ -277,6 +271,11 @@ class Transport:
                     reached = outgoing.url.host in self.hosts_reached
                     complete = body is None or body.complete
                     raise translate(error, outgoing, body_complete=complete, reached_before=reached) from error
+                except (httpx.InvalidURL, UnicodeError) as error:  # httpx reads a Location even if it does not follow
+                    if body is not None and not body.complete:
+                        raise  # the caller's own source may have raised it
+                    problem = httpx.RemoteProtocolError(f"the Location of a redirect is no URL: {error}")
+                    raise translate(problem, outgoing, body_complete=True) from error
                 self.hosts_reached.add(url.host)
                 if logger.isEnabledFor(logging.DEBUG):
                     _log_answer(response, self.runtime.monotonic() - started)
@@ -353,35 +352,3 @@ def _log_answer(response: httpx.Response, seconds: float) -> None:
     answer = ApiResponse(status_code=response.status_code, headers=dict(response.headers.items()), body=b"")
     request_id = answer.request_id or "-"
     logger.debug("%s %s -> %d in %.3f s (request %s)", method, url, response.status_code, seconds, request_id)
-
-
-def _same_origin(one: httpx.URL, other: httpx.URL) -> bool:
-    return (one.scheme, one.host, _port(one)) == (other.scheme, other.host, _port(other))
-
-
-def _port(url: httpx.URL) -> int | None:
-    return url.port or {"http": 80, "https": 443}.get(url.scheme)
-
-
-def _redirect_error(
-    response: httpx.Response, request: ApiRequest, target: httpx.URL, *, endless: bool = False
-) -> RedirectError:
-    location = bare_url(str(target))
-    if endless:
-        advice = (
-            f"the redirects do not end ({_MOST_REDIRECTS} were followed, the last one to {location}): check base_url"
-        )
-    elif _same_origin(target, response.url):
-        advice = f"redirected to {location}, where this request is not sent again: check base_url"
-    else:
-        base = location.removesuffix(request.path) if location.endswith(request.path) else location
-        advice = f"redirected to {location}, where the key is not sent: set base_url to {base}, if that is the service"
-    method, url = response.request.method, bare_url(str(response.request.url))
-    error = RedirectError(
-        f"{method} {url}: {response.status_code}: {advice}",
-        status_code=response.status_code,
-        method=method,
-        url=url,
-    )
-    error.location = location
-    return error

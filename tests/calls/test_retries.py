@@ -9,6 +9,7 @@ import pytest
 from calls.table import CALLS, finish
 
 from polyglot_async import (
+    ApiConnectionError,
     ApiStatusError,
     ApiTimeoutError,
     RedirectError,
@@ -214,3 +215,15 @@ async def test_a_redirect_to_another_origin_is_an_error_that_names_it(name, stat
         with pytest.raises(RedirectError, match=r"set base_url to https://www\.polyglotvoice\.ru/api/v1") as caught:
             await finish(call.make(client, tmp_path))
     assert (1, status, target) == (route.call_count, caught.value.status_code, caught.value.location)
+
+
+@pytest.mark.parametrize("location", ["javascript:alert(1)", "http://xn--a/", "http://[::1", "http://\x00/"])
+@pytest.mark.parametrize("name", FREE_CALLS)
+@pytest.mark.asyncio
+async def test_a_location_that_is_no_url_is_an_error_of_ours(name, location, api, retrying, tmp_path):
+    """The library parses it for a redirect that it does not follow, and raises errors that are not its HTTPError."""
+    call = CALLS[name]
+    api.route(method=call.method, path=call.path).respond(307, headers={"location": location})
+    async with retrying() as client:
+        with pytest.raises(ApiConnectionError, match=r"(?i)location"):
+            await finish(call.make(client, tmp_path))

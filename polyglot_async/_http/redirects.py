@@ -1,0 +1,61 @@
+"""Which redirects are followed, and what is said of the others. The credential never leaves its origin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._api.urls import bare_url
+from .._errors import RedirectError
+
+if TYPE_CHECKING:
+    import httpx
+
+    from .._api.messages import ApiRequest
+
+MOST_REDIRECTS = 20
+REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
+_METHOD_KEEPING_STATUSES = frozenset({307, 308})
+
+
+def may_follow(response: httpx.Response, request: ApiRequest, target: httpx.URL) -> bool:
+    """Return whether a redirect to `target` is followed: with its method, and to another origin for a file only."""
+    endpoint = request.endpoint
+    if endpoint.method != "GET" and response.status_code not in _METHOD_KEEPING_STATUSES:
+        return False
+    # A file may lie elsewhere, and is fetched there without the credential. A call may not.
+    is_file = endpoint.method == "GET" and endpoint.accept == "*/*"
+    return is_file or is_same_origin(target, response.url)
+
+
+def is_same_origin(one: httpx.URL, other: httpx.URL) -> bool:
+    """Return whether two URLs have the same scheme, host and port."""
+    return (one.scheme, one.host, _port(one)) == (other.scheme, other.host, _port(other))
+
+
+def redirect_error(
+    response: httpx.Response, request: ApiRequest, target: httpx.URL, *, endless: bool = False
+) -> RedirectError:
+    """Return the error for a redirect that is not followed, with what to change."""
+    location = bare_url(str(target))
+    if endless:
+        advice = (
+            f"the redirects do not end ({MOST_REDIRECTS} were followed, the last one to {location}): check base_url"
+        )
+    elif is_same_origin(target, response.url):
+        advice = f"redirected to {location}, where this request is not sent again: check base_url"
+    else:
+        base = location.removesuffix(request.path) if location.endswith(request.path) else location
+        advice = f"redirected to {location}, where the key is not sent: set base_url to {base}, if that is the service"
+    method, url = response.request.method, bare_url(str(response.request.url))
+    error = RedirectError(
+        f"{method} {url}: {response.status_code}: {advice}",
+        status_code=response.status_code,
+        method=method,
+        url=url,
+    )
+    error.location = location
+    return error
+
+
+def _port(url: httpx.URL) -> int | None:
+    return url.port or {"http": 80, "https": 443}.get(url.scheme)
