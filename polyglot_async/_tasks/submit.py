@@ -1,8 +1,8 @@
 """Start paid work at most once: send it, and where the answer does not tell whether it was accepted, prove it.
 
 Every call that starts work comes through `Submitter.submit`: `upload`, `from_url`, `transcribe` and each item of a
-batch. What a failure means is decided by the table in `_http.retry`, what became of an ambiguous one by `proof`, and each
-step is noted in the item's record before the next is taken. `settle` does for a crashed run what `submit` does live.
+batch. What a failure means is decided by the table in `_http.retry`, what became of an ambiguous one by `proof`, and
+each step is noted in the item's record before the next is taken. `settle` does for a crashed run what `submit` does.
 """
 
 from __future__ import annotations
@@ -198,9 +198,9 @@ def uncertain(item: Item, proof: Proof, error: PolyglotError | None = None) -> S
     record = item.record
     cause = f" ({error})" if error is not None else ""
     return SubmissionUncertainError(
-        f"{record.name} may or may not have been accepted{cause}, and {proof.reason}. It was not sent again: that could "
-        "be paid for twice. Look for it among your tasks, on the site or with transcriptions.list(), before you send it "
-        "again",
+        f"{record.name} may or may not have been accepted{cause}, and {proof.reason}. It was not sent again: that "
+        "could be paid for twice. Look for it among your tasks, on the site or with transcriptions.list(), before you "
+        "send it again",
         source_name=record.name,
         size=record.size,
         candidates=proof.candidates,
