@@ -20,13 +20,6 @@ REACHING_CALLS = {"patch", "object", "setattr", "getattr", "delattr", "hasattr",
 # Attributes of httpx.AsyncClient and tempfile.SpooledTemporaryFile, which are called as some of ours are.
 NAMES_OF_OTHER_LIBRARIES = {"test_fast_transport.py": {"_transport"}, "test_sources.py": {"_file"}}
 
-NOT_YET_CONVERTED = {
-    "client/kill_child.py",
-    "client/test_batch_recovery.py",
-    "client/test_kill.py",
-    "state/test_journal.py",
-}
-
 
 def is_private(name):
     return name.startswith("_") and not name.endswith("__") and name != "_"
@@ -124,7 +117,7 @@ def offences_in(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(TESTS)))
 def test_no_private_name_of_another_module_is_used(path):
-    if path == Path(__file__) or str(path.relative_to(TESTS)) in NOT_YET_CONVERTED:
+    if path == Path(__file__):
         return
     assert [] == list(offences_in(path))
 
