@@ -16,12 +16,11 @@ from .._errors import (
     NotFoundError,
     PolyglotError,
     RateLimitError,
-    ServerError,
     ServiceUnavailableError,
     SubmissionUncertainError,
     TaskError,
 )
-from .._http.retry import Attempts, is_outage, stops_batch
+from .._http.retry import Attempts, is_outage, may_pass, stops_batch
 from .._limits.limiter import Limiter, TaskSlotLease
 from .._models import Task, TaskStatus, Transcript
 from .._state.items import Item, State
@@ -278,9 +277,8 @@ class BatchWorker:
     async def _note_failure(self, item: Item, task: Task | None, error: PolyglotError) -> None:
         # A media error or a lost connection may be over by the next run; the service's refusal is for good. A task that
         # exists and has not failed stays "running", so that the next run fetches it.
-        passing = isinstance(error, RateLimitError | ServerError)
         if task is None:
-            refused = isinstance(error, ApiStatusError) and not passing
+            refused = isinstance(error, ApiStatusError) and not may_pass(error)
         else:
             refused = isinstance(error, NotFoundError) and item.record.state is State.RUNNING
         ended = isinstance(error, TaskError) and error.task.status.is_final

@@ -85,11 +85,13 @@ def next_action(error: PolyglotError, request: ApiRequest, *, body_complete: boo
         return Action.FAIL if request.fields is not None and isinstance(error, ApiTimeoutError) else Action.RETRY
     if isinstance(error, ServerError | ResponseDecodeError):
         return Action.PROVE if request.endpoint.billable and body_complete else Action.RETRY
-    if isinstance(error, RateLimitError):
-        return Action.RETRY
-    if isinstance(error, ApiStatusError) and error.status_code in _NOT_ACCEPTED_STATUSES:
-        return Action.RETRY
-    return Action.FAIL
+    return Action.RETRY if may_pass(error) else Action.FAIL
+
+
+def may_pass(error: PolyglotError) -> bool:
+    """Return whether an error status is one that a later attempt may not meet; any other is a refusal for good."""
+    passing = isinstance(error, RateLimitError | ServerError)
+    return passing or (isinstance(error, ApiStatusError) and error.status_code in _NOT_ACCEPTED_STATUSES)
 
 
 def stops_batch(error: PolyglotError) -> bool:
