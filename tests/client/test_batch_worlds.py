@@ -3,6 +3,7 @@
 Whatever happens: once a run ends undisturbed, each content was started exactly once, and every item is done.
 """
 
+import itertools
 import random
 import shutil
 from collections import Counter
@@ -100,22 +101,70 @@ async def run_until_killed(world, journal, sources, seconds):
     return errors
 
 
-@pytest.mark.parametrize("seed", range(25))
-def test_each_content_is_started_once_and_every_item_is_done(seed, tmp_path):
-    journal = tmp_path / "archive.db"
-    sources = [(f"{number % 9}.mp3", b"content of %d" % (number % 14)) for number in range(18)]  # four come twice
+async def live_through(world, journal, sources):
+    """Run six times, disturbed, and then twice without any disturbance; return the errors of the last two."""
+    for _ in range(6):
+        await run_until_killed(world, journal, sources, world.dice.uniform(0.5, 90))
+        assert {1} >= set(world.service.starts.values()), world.service.starts
+        await anyio.sleep(world.dice.uniform(1, 100))
+    world.is_calm = True
+    return [error for _ in range(2) for error in await run_until_killed(world, journal, sources, 10_000)]
 
-    async def main():
-        world = World(seed)
-        for _ in range(6):
-            await run_until_killed(world, journal, sources, world.dice.uniform(0.5, 90))
-            assert {1} >= set(world.service.starts.values()), world.service.starts
-            await anyio.sleep(world.dice.uniform(1, 100))
-        world.is_calm = True
-        last = [await run_until_killed(world, journal, sources, 10_000) for _ in range(2)]
-        return world, last
 
-    world, last = in_virtual_time(main)
-    assert not [error for errors in last for error in errors if isinstance(error, SubmissionUncertainError)]
-    assert {b"content of %d" % number: 1 for number in range(14)} == world.service.starts
+def lags(service):
+    """The list shows a task some seconds after it was started."""
+
+    def page(ids, first, size):
+        shown = [task_id for task_id in ids if service.tasks[task_id].began < anyio.current_time() - 6]
+        return shown[first : first + size]
+
+    service.tells_total, service.page = False, page
+
+
+def is_shared(service):
+    """Somebody else starts tasks on the account, of files with the same names."""
+    numbers, before = itertools.count(), service.hook
+
+    def hook(call, request):
+        if call == "list" and next(numbers) % 4 == 0:
+            service.start(f"{next(numbers) % 9}.mp3", b"another's, number %d" % next(numbers))
+        return before(call, request)
+
+    service.hook = hook
+
+
+def hides_sources(service):
+    """A source can be read now and then."""
+    service.source = lambda media: media if anyio.current_time() % 20 > 5 else None
+
+
+def transcodes(service):
+    service.source = lambda media: b"transcoded " + media
+
+
+SOURCES = [(f"{number % 9}.mp3", b"content of %d" % (number % 14)) for number in range(18)]  # four come twice
+CONTENTS = [content for _, content in SOURCES[:14]]
+
+
+@pytest.mark.parametrize(
+    "kind", [lambda _: None, lags, is_shared, hides_sources], ids=["true", "lags", "shared", "hides"]
+)
+@pytest.mark.parametrize("seed", range(12))
+def test_each_content_is_started_once_and_every_item_is_done(seed, kind, tmp_path):
+    journal, world = tmp_path / "archive.db", World(seed)
+    kind(world.service)
+    errors = in_virtual_time(live_through, world, journal, SOURCES)
+    assert not [error for error in errors if isinstance(error, SubmissionUncertainError)]
+    assert [1] * 14 == [world.service.starts[content] for content in CONTENTS]
     assert {"done": 14} == dict(Counter(state for (state,) in rows(journal, "state")))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_where_sources_prove_nothing_an_item_may_stay_uncertain_and_is_not_sent_twice(seed, tmp_path):
+    journal, world = tmp_path / "archive.db", World(seed)
+    transcodes(world.service)
+    in_virtual_time(live_through, world, journal, SOURCES)
+    assert {1} == set(world.service.starts.values())
+    left = Counter(state for (state,) in rows(journal, "state"))
+    assert 14 == left["done"] + left["ambiguous"]
+    assert left["done"] <= world.service.starts.total()
