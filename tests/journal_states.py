@@ -1,4 +1,4 @@
-"""What stands in a batch's journal, for tests in other processes and at the top: a file of SQLite with one row an item."""
+"""What is in a batch's journal, for tests that use public names only: a file of SQLite with one row an item."""
 
 import sqlite3
 from contextlib import closing
