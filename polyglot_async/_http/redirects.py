@@ -38,9 +38,7 @@ def redirect_error(
     """Return the error for a redirect that is not followed, with what to change."""
     location = bare_url(str(target))
     if endless:
-        advice = (
-            f"the redirects do not end ({MOST_REDIRECTS} were followed, the last one to {location}): check base_url"
-        )
+        advice = f"the redirects do not end (the last one leads to {location}): check base_url"
     elif is_same_origin(target, response.url):
         advice = f"redirected to {location}, where this request is not sent again: check base_url"
     else:

@@ -230,7 +230,7 @@ class Transport:
         url = httpx.URL(self.base_url + request.path)
         if request.query:
             url = url.copy_merge_params(request.query)
-        followed = 0
+        visited = [url]
         while True:
             response = await self._exchange(request, body, url, headers, token)
             if response.is_success or response.status_code in request.endpoint.answers:
@@ -240,14 +240,14 @@ class Transport:
             if response.status_code not in REDIRECT_STATUSES or location is None:
                 raise error_of(answer, self.runtime.utc_now(), billable=request.endpoint.billable)
             target = response.url.join(location)
-            followed += 1
-            if followed == MOST_REDIRECTS:
+            if target in visited or len(visited) == MOST_REDIRECTS:  # each time round, the whole file would be sent
                 raise redirect_error(response, request, target, endless=True)
             if not may_follow(response, request, target) or (body is not None and not body.can_be_sent):
                 raise redirect_error(response, request, target)
             if not is_same_origin(target, url):
                 token = None
             url = target
+            visited.append(url)
 
     async def _exchange(
         self,
