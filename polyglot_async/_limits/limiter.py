@@ -92,7 +92,7 @@ class Limiter:
             raise ValueError(f"on_quota is {on_quota!r}; use 'raise' or 'wait'")
         if not isinstance(limits, Limits | None):
             raise ValueError(f"limits is {limits!r}; pass polyglot_async.Limits(...), or None to fetch them")
-        self.limits_fetched = False
+        self.limits_fetched: bool = False
         self._stated = limits or Limits()
         self._known = self._stated
         self._runtime = runtime or Runtime()

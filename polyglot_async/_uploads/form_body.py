@@ -31,7 +31,6 @@ class FormBody:
         on_first_byte: awaited once per attempt before the first byte is handed over.
         on_last_byte: awaited once per attempt when all of the media is out and was checked, before the closing boundary
             is handed over. If it raises, the end is not sent.
-        started: whether this attempt handed over its first byte.
         complete: whether this attempt handed over its last byte. While it did not, no server can have taken the
             request for a whole one.
         digest: size and tail of the media as it was sent; None until all of it was, just before `on_last_byte`.
@@ -41,15 +40,14 @@ class FormBody:
         self.media = media
         self.on_first_byte: Callable[[], Awaitable[None]] | None = None
         self.on_last_byte: Callable[[], Awaitable[None]] | None = None
-        self.started = False
-        self.complete = False
+        self.complete: bool = False
         self.digest: MediaDigest | None = None
         self._attempted = False
         self._on_progress = on_progress
         self._frame = frame(
             fields, file_name=media.name, content_type=media.content_type, boundary=secrets.token_hex(16)
         )
-        self.headers = {"content-type": self._frame.content_type}
+        self.headers: dict[str, str] = {"content-type": self._frame.content_type}
         if media.size is not None:
             self.headers["content-length"] = str(len(self._frame.head) + media.size + len(self._frame.tail))
 
@@ -68,7 +66,7 @@ class FormBody:
         Raises:
             MediaError: the media cannot be read, is empty or a page, has not the size it should have, or changed.
         """
-        self.started = self.complete = False
+        self.complete = False
         self._attempted, self.digest = True, None
         async with self.media.open() as chunks:
             first = await anext(chunks, b"")
@@ -88,7 +86,6 @@ class FormBody:
         name, size, tail = self.media.name, self.media.size, Tail()
         if self.on_first_byte is not None:
             await self.on_first_byte()
-        self.started = True
         yield self._frame.head
         while chunk:
             tail.update(chunk)
@@ -126,22 +123,20 @@ class JsonBody:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_enum_value)
         self.on_first_byte: Callable[[], Awaitable[None]] | None = None
         self.on_last_byte: Callable[[], Awaitable[None]] | None = None
-        self.started = False
-        self.complete = False
+        self.complete: bool = False
         self._data = text.encode("utf-8", "replace")  # a lone surrogate has no UTF-8
-        self.headers = {"content-type": "application/json", "content-length": str(len(self._data))}
+        self.headers: dict[str, str] = {"content-type": "application/json", "content-length": str(len(self._data))}
 
     @asynccontextmanager
     async def attempt(self) -> AsyncIterator[AsyncIterator[bytes]]:
         """Open the body for one attempt."""
-        self.started = self.complete = False
+        self.complete = False
         async with aclosing(self._chunks()) as body:
             yield body
 
     async def _chunks(self) -> AsyncGenerator[bytes]:
         if self.on_first_byte is not None:
             await self.on_first_byte()
-        self.started = True
         if self.on_last_byte is not None:
             await self.on_last_byte()
         self.complete = True

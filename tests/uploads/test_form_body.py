@@ -125,7 +125,7 @@ async def test_an_attempt_that_was_broken_off_is_followed_by_a_whole_one():
         await anext(chunks)
         await anext(chunks)
 
-    assert (True, False, 0) == (body.started, body.complete, body.media.open_now)
+    assert (False, 0) == (body.complete, body.media.open_now)
     assert b"media" == parsed(body, await sent(body))[3]
 
 
@@ -139,18 +139,16 @@ def body(request):
     return request.param()
 
 
-async def test_it_is_started_with_its_first_byte_and_complete_with_its_last(body):
-    states = [(body.started, body.complete)]
+async def test_it_is_complete_with_its_last_byte(body):
+    states = [body.complete]
     async with body.attempt() as chunks:
-        states.append((body.started, body.complete))
+        states.append(body.complete)
         async for _ in chunks:
-            states.append((body.started, body.complete))  # noqa: PERF401
+            states.append(body.complete)  # noqa: PERF401
 
-    assert [(False, False)] * 2 == states[:2]
-    assert all(started for started, _ in states[2:])
-    assert [False] * (len(states) - 3) + [True] == [complete for _, complete in states[2:]]
+    assert [False] * (len(states) - 1) + [True] == states
     async with body.attempt():
-        assert (False, False) == (body.started, body.complete)
+        assert not body.complete
 
 
 async def test_the_hooks_are_awaited_once_per_attempt_before_the_first_byte_and_before_the_last(body):
@@ -158,11 +156,11 @@ async def test_the_hooks_are_awaited_once_per_attempt_before_the_first_byte_and_
 
     async def on_first_byte():
         await anyio.lowlevel.checkpoint()
-        events.append(("first", body.started, body.complete))
+        events.append(("first", body.complete))
 
     async def on_last_byte():
         await anyio.lowlevel.checkpoint()
-        events.append(("last", body.started, body.complete))
+        events.append(("last", body.complete))
 
     body.on_first_byte, body.on_last_byte = on_first_byte, on_last_byte
     for _ in range(2):
@@ -172,8 +170,8 @@ async def test_the_hooks_are_awaited_once_per_attempt_before_the_first_byte_and_
                 events.append(chunk)  # noqa: PERF401
         whole = b"".join(event for event in events if isinstance(event, bytes))
 
-        assert ("first", False, False) == events[0]
-        assert ("last", True, False) == events[-2]
+        assert ("first", False) == events[0]
+        assert ("last", False) == events[-2]
         assert len(events) == 2 + len([event for event in events if isinstance(event, bytes)])
         assert whole.endswith(events[-1])
         events.clear()
@@ -195,7 +193,6 @@ async def test_when_a_hook_raises_the_end_is_not_sent(body, hook):
                 found.append(chunk)  # noqa: PERF401
 
     assert not body.complete
-    assert (hook == "on_last_byte") == body.started
     if hook == "on_first_byte" or body.media is None:
         assert [] == found
     else:
@@ -299,7 +296,7 @@ async def test_empty_media_is_a_media_error_before_there_is_a_body_to_send(size)
     with pytest.raises(MediaError, match=r"talk.mp3: is empty"):
         async with body.attempt():
             pytest.fail("there is a body to send")
-    assert (False, False, 0) == (body.started, body.complete, body.media.open_now)
+    assert (False, 0) == (body.complete, body.media.open_now)
 
 
 async def test_media_that_cannot_be_read_at_all_is_an_error_before_there_is_a_body_to_send():
@@ -308,7 +305,7 @@ async def test_media_that_cannot_be_read_at_all_is_an_error_before_there_is_a_bo
     with pytest.raises(MediaError, match="cannot be read"):
         async with body.attempt():
             pytest.fail("there is a body to send")
-    assert not body.started
+    assert not body.complete
 
 
 @pytest.mark.parametrize("may_be_page", [True, False])
