@@ -81,7 +81,7 @@ class MoneyServer:
         shows: makes what is shown of a task from all that is known of it.
         source: makes what `/source` shows of the bytes that arrived; None: 404.
         ranges: whether `/source` knows ranges.
-        on_get: called with kind and path of a GET; what it returns, unless None, is the answer, or `RESET`, `CLOSE`.
+        on_get: called with kind and path of a GET; what it returns, unless None, is the answer, or a `Step`.
     """
 
     def __init__(self, *steps):
@@ -238,8 +238,9 @@ class MoneyServer:
         with self._lock:
             self.requests[kind] += 1
         answer = self.on_get(kind, target)
-        if answer in (RESET, CLOSE, SILENCE):
-            self._end(sock, Step(then=answer))
+        if isinstance(answer, Step):
+            sock.sendall(answer.answer or b"")
+            self._end(sock, answer)
             return False
         if answer is None:
             answer = self._page(target) if kind == "list" else self._one(kind, path.split("/")[1], headers)
