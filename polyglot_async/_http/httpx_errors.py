@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import ssl
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from .._errors import ApiConnectionError, ApiTimeoutError, ResponseDecodeError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .._errors import PolyglotError
+    from .._errors import ApiStatusError, PolyglotError
 
 _NOT_CONNECTED = (
     httpx.ConnectError,
@@ -27,6 +28,7 @@ _NOT_CONNECTED = (
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
 )
+_WANTS_PASSWORD = re.compile(r"^407\b|username/password", re.IGNORECASE)
 _TLS_MISMATCH = frozenset({"WRONG_VERSION_NUMBER", "UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE"})
 
 
@@ -58,8 +60,8 @@ def translate(
         return ResponseDecodeError(what, method=method, url=url)
     connected = not isinstance(error, _NOT_CONNECTED)
     advice = None if connected else _advice(error, request.url, reached_before=reached_before)
-    if isinstance(error, httpx.LocalProtocolError):
-        advice = advice or "this request cannot be written as HTTP: check api_key, names and extra headers"
+    if isinstance(error, httpx.LocalProtocolError) and not body_complete:
+        advice = "this request cannot be written as HTTP: check api_key, names and extra headers"
     cls = ApiTimeoutError if isinstance(error, httpx.TimeoutException) else ApiConnectionError
     return cls(
         f"{what}: {advice}" if advice else what,
@@ -76,22 +78,30 @@ def _advice(error: httpx.HTTPError, url: httpx.URL, *, reached_before: bool) -> 
     if isinstance(error, httpx.UnsupportedProtocol):
         return "check base_url"
     if isinstance(error, httpx.ProxyError):
-        if "407" not in str(error):
-            return None
-        return f"the proxy wants a user name and password: check {proxy_variable(url.scheme) or 'its settings'}"
+        return _password_advice(url.scheme) if _WANTS_PASSWORD.search(str(error)) else None
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return (
-                f"the certificate of {url.host} is not trusted ({cause.verify_message}): if a proxy or a private "
+                f"the certificate of {url.host} is not trusted ({getattr(cause, 'verify_message', cause)}): if a proxy or a private "
                 "authority signed it, name its certificates in SSL_CERT_FILE, or pass an http_client of your own"
             )
-        if isinstance(cause, ssl.SSLError) and cause.reason in _TLS_MISMATCH:
+        if isinstance(cause, ssl.SSLError) and getattr(cause, "reason", None) in _TLS_MISMATCH:
             return f"{url.host} does not speak TLS on this port: check the scheme and the port of base_url"
         if isinstance(cause, socket.gaierror) and not (cause.errno == socket.EAI_AGAIN and reached_before):
             variable = proxy_variable(url.scheme)
             where = f"base_url, {variable} and the network" if variable else "base_url and the network"
             return f"the host {url.host} is unknown: check {where}"
     return None
+
+
+def explain_proxy(error: ApiStatusError, scheme: str) -> ApiStatusError:
+    """Return a 407 with what to change: it comes from a proxy, and not from the service."""
+    error.message += f"; {_password_advice(scheme)}"
+    return error
+
+
+def _password_advice(scheme: str) -> str:
+    return f"the proxy wants a user name and password: check {proxy_variable(scheme) or 'its settings'}"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -26,9 +26,9 @@ from .._errors import (
 )
 from .._runtime import Runtime
 from .._version import __version__
-from .httpx_errors import translate
+from .httpx_errors import explain_proxy, translate
 from .redirects import MOST_REDIRECTS, REDIRECT_STATUSES, is_same_origin, may_follow, redirect_error
-from .retry import LONGEST_RETRY_AFTER, Action, Attempts, delay, next_action
+from .retry import LONGEST_RETRY_AFTER, Action, Attempts, delay, is_permanent, next_action
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
@@ -238,7 +238,8 @@ class Transport:
             answer = await self._read(response, request, most=KEPT_BODY_BYTES)
             location = response.headers.get("location")
             if response.status_code not in REDIRECT_STATUSES or location is None:
-                raise error_of(answer, self.runtime.utc_now(), billable=request.endpoint.billable)
+                error = error_of(answer, self.runtime.utc_now(), billable=request.endpoint.billable)
+                raise explain_proxy(error, url.scheme) if is_permanent(error) else error
             target = response.url.join(location)
             if target in visited or len(visited) == MOST_REDIRECTS:  # each time round, the whole file would be sent
                 raise redirect_error(response, request, target, endless=True)
