@@ -81,9 +81,10 @@ def _advice(error: httpx.HTTPError, url: httpx.URL, *, reached_before: bool) -> 
         return _password_advice(url.scheme) if _WANTS_PASSWORD.search(str(error)) else None
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
+            problem = getattr(cause, "verify_message", cause)
             return (
-                f"the certificate of {url.host} is not trusted ({getattr(cause, 'verify_message', cause)}): if a proxy or a private "
-                "authority signed it, name its certificates in SSL_CERT_FILE, or pass an http_client of your own"
+                f"the certificate of {url.host} is not trusted ({problem}): if a proxy or a private authority signed "
+                "it, name its certificates in SSL_CERT_FILE, or pass an http_client of your own"
             )
         if isinstance(cause, ssl.SSLError) and getattr(cause, "reason", None) in _TLS_MISMATCH:
             return f"{url.host} does not speak TLS on this port: check the scheme and the port of base_url"

@@ -130,7 +130,7 @@ class PollSchedule:
 
 
 def coalesce(polls: Sequence[float], slack: float) -> float:
-    """Return one time for the polls of several tasks: the first that is due, or up to `slack` later to poll more at once.
+    """Return one time for the polls of several tasks: the first due one, or up to `slack` later to poll more at once.
 
     Without tasks it is infinity.
     """

@@ -8,14 +8,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import anyio
 import anyio.lowlevel
 import attrs
 import pytest
+from money_server import MoneyServer
 
-from polyglot_async import AsyncPolyglot, Runtime
+from polyglot_async import AsyncPolyglot, Limits, Runtime
 
 
 class Sleeps(list):
@@ -194,3 +196,35 @@ def span_of():
         return int(start), min(int(last) + 1, len(data)) if last else len(data)
 
     return span_of
+
+
+@pytest.fixture
+def passing_time():
+    """A runtime whose time passes while a client sleeps, without anybody waiting for it."""
+    slept = Sleeps()
+    return Runtime(
+        sleep=slept,
+        monotonic=lambda: anyio.current_time() + sum(slept),
+        unix_time=lambda: time.time() + sum(slept),
+        utc_now=lambda: datetime.fromtimestamp(time.time() + sum(slept), UTC),
+    )
+
+
+@pytest.fixture
+def client_of(passing_time):
+    """Makes clients of a server in passing time; a 429 holds requests back for 20 ms, which are real."""
+    defaults = {"runtime": passing_time, "limits": Limits(window_seconds=0.02)}
+    return lambda server, **options: AsyncPolyglot("sk_test", base_url=server.url, **{**defaults, **options})
+
+
+@pytest.fixture
+def misbehaving():
+    """Starts servers of `money_server`, each with the steps that it is to misbehave in."""
+    with contextlib.ExitStack() as servers:
+
+        def start(*steps):
+            server = MoneyServer(*steps)
+            servers.callback(server.close)
+            return server
+
+        yield start

@@ -3,12 +3,8 @@
 import contextlib
 import itertools
 import socket
-import time
 from collections import Counter
-from datetime import UTC, datetime
 
-import anyio
-import anyio.lowlevel
 import attrs
 import httpx
 import pytest
@@ -31,16 +27,13 @@ from polyglot_async import (
     ApiConnectionError,
     ApiStatusError,
     ApiTimeoutError,
-    AsyncPolyglot,
     AuthenticationError,
     BadRequestError,
-    Limits,
     NotFoundError,
     PermissionDeniedError,
     RateLimitError,
     RedirectError,
     ResponseDecodeError,
-    Runtime,
     ServerError,
     SubmissionUncertainError,
 )
@@ -58,50 +51,6 @@ NO_WAIT = {"Retry_After": "0"}
 def anyio_backend():
     """Asyncio for all; what names another backend has it beside."""
     return "asyncio"
-
-
-@pytest.fixture
-def sleeps():
-    """The seconds that the client would have slept."""
-    return []
-
-
-@pytest.fixture
-def runtime(sleeps):
-    """Time that passes while a client sleeps, without waiting for it."""
-
-    async def sleep(seconds):
-        sleeps.append(seconds)
-        await anyio.lowlevel.checkpoint()
-
-    return Runtime(
-        sleep=sleep,
-        monotonic=lambda: anyio.current_time() + sum(sleeps),
-        unix_time=lambda: time.time() + sum(sleeps),
-        utc_now=lambda: datetime.fromtimestamp(time.time() + sum(sleeps), UTC),
-    )
-
-
-@pytest.fixture
-def connect(runtime):
-    """Makes clients of a server."""
-    limits = Limits(window_seconds=0.02)  # a 429 holds requests back for a window, in real time
-    defaults = {"runtime": runtime, "limits": limits}
-    return lambda server, **options: AsyncPolyglot("sk_test", base_url=server.url, **{**defaults, **options})
-
-
-@pytest.fixture
-def serve():
-    """Starts servers that misbehave in these steps."""
-    servers = []
-
-    def start(*steps):
-        servers.append(MoneyServer(*steps))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.close()
 
 
 @pytest.fixture(scope="module")
@@ -337,11 +286,11 @@ ROWS += [row for sender in SENDERS if sender != "a URL" for row in rows_within_t
 BY_SENTENCE = {row.sentence: row for row in ROWS}
 
 
-async def follow(row, serve, connect, files, *, shows=lambda task: task):
+async def follow(row, misbehaving, client_of, files, *, shows=lambda task: task):
     """Make the call of a row and check what was started, sent and raised."""
-    server = serve(row.step)
+    server = misbehaving(row.step)
     server.shows = shows
-    async with connect(server, timeout=0.25 if row.step.then == SILENCE else 5.0) as client:
+    async with client_of(server, timeout=0.25 if row.step.then == SILENCE else 5.0) as client:
         if row.error is None:
             task = await SENDERS[row.sender](client, row.data, files)
             assert server.made[-1].id == task.task_id
@@ -357,8 +306,8 @@ async def follow(row, serve, connect, files, *, shows=lambda task: task):
 
 
 @pytest.mark.parametrize("sentence", BY_SENTENCE)
-async def test_no_row_starts_work_twice(sentence, serve, connect, files):
-    await follow(BY_SENTENCE[sentence], serve, connect, files)
+async def test_no_row_starts_work_twice(sentence, misbehaving, client_of, files):
+    await follow(BY_SENTENCE[sentence], misbehaving, client_of, files)
 
 
 # Where a body cannot be decoded, httpx leaves its generators behind, and Trio warns of that.
@@ -367,8 +316,8 @@ TRIO_SAMPLE = [sentence for sentence in list(BY_SENTENCE)[::13] if "broken encod
 
 @pytest.mark.parametrize("anyio_backend", ["trio"])
 @pytest.mark.parametrize("sentence", TRIO_SAMPLE)
-async def test_trio_follows_the_same_table(sentence, anyio_backend, serve, connect, files):
-    await follow(BY_SENTENCE[sentence], serve, connect, files)
+async def test_trio_follows_the_same_table(sentence, anyio_backend, misbehaving, client_of, files):
+    await follow(BY_SENTENCE[sentence], misbehaving, client_of, files)
 
 
 # A transport that does not look for early answers cannot know of a task that is made before the body is whole.
@@ -378,13 +327,15 @@ SEEN_BY_ANY_CLIENT = [
 
 
 @pytest.mark.parametrize("sentence", SEEN_BY_ANY_CLIENT[::7])
-async def test_over_a_client_of_the_callers_own_nothing_is_started_twice_either(sentence, serve, connect, files):
+async def test_over_a_client_of_the_callers_own_nothing_is_started_twice_either(
+    sentence, misbehaving, client_of, files
+):
     """Its transport does not see early refusals, so some calls end otherwise than over ours; none is paid for twice."""
     row = BY_SENTENCE[sentence]
-    server = serve(row.step)
+    server = misbehaving(row.step)
     outcome = None
     async with httpx.AsyncClient() as http_client:
-        client = connect(server, http_client=http_client, timeout=0.25 if row.step.then == SILENCE else 5.0)
+        client = client_of(server, http_client=http_client, timeout=0.25 if row.step.then == SILENCE else 5.0)
         with contextlib.suppress(ApiStatusError, ApiConnectionError, ResponseDecodeError, SubmissionUncertainError):
             outcome = (await SENDERS[row.sender](client, row.data, files)).task_id
     is_uncertain = row.error is SubmissionUncertainError
@@ -399,30 +350,30 @@ def documented_fields(task):
 @pytest.mark.parametrize("makes", [True, False], ids=["made", "not made"])
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 520, 599, None])
 @pytest.mark.parametrize("sender", ["a path", "bytes", "a stream"])
-async def test_a_list_without_names_and_times_is_enough(sender, status, makes, serve, connect, files):
+async def test_a_list_without_names_and_times_is_enough(sender, status, makes, misbehaving, client_of, files):
     step = Step(makes=makes, answer=None if status is None else http(status))
     error = ApiConnectionError if status is None else ServerError
     (row,) = ambiguous(sender, f"{status}", step, error)
-    await follow(row, serve, connect, files, shows=documented_fields)
+    await follow(row, misbehaving, client_of, files, shows=documented_fields)
 
 
 @pytest.mark.parametrize("sender", SENDERS)
-async def test_a_refused_port_is_tried_again(sender, serve, connect, files, sleeps, runtime):
-    server = serve()
+async def test_a_refused_port_is_tried_again(sender, misbehaving, client_of, files, passing_time):
+    server = misbehaving()
     server.shut()
 
     async def sleep(seconds):
-        await runtime.sleep(seconds)
+        await passing_time.sleep(seconds)
         server.open()
 
-    async with connect(server, runtime=attrs.evolve(runtime, sleep=sleep)) as client:
+    async with client_of(server, runtime=attrs.evolve(passing_time, sleep=sleep)) as client:
         if sender in REPLAYABLE:
             await SENDERS[sender](client, SMALL, files)
         else:
             with pytest.raises(ApiConnectionError) as caught:
                 await SENDERS[sender](client, SMALL, files)
             assert not caught.value.maybe_sent
-    assert (sender in REPLAYABLE) == len(server.made) == len(sleeps)
+    assert (sender in REPLAYABLE) == len(server.made) == len(passing_time.sleep)
 
 
 # -- attempts are counted once
@@ -442,12 +393,12 @@ FAILURES = {
 @pytest.mark.parametrize("failures", [*((name,) for name in FAILURES), tuple(FAILURES)], ids=" and ".join)
 @pytest.mark.parametrize("sender", ["a path", "bytes", "a URL"])
 async def test_max_retries_counts_all_attempts_whatever_they_fail_with(
-    sender, failures, retries, serve, connect, files
+    sender, failures, retries, misbehaving, client_of, files
 ):
     steps = list(itertools.islice(itertools.cycle(FAILURES[name] for name in failures), retries + 1))
-    server = serve(*steps)
+    server = misbehaving(*steps)
     data = SMALL if sender == "a URL" else LARGE
-    async with connect(server, max_retries=retries) as client:
+    async with client_of(server, max_retries=retries) as client:
         with pytest.raises((ApiStatusError, ApiConnectionError, ResponseDecodeError)):
             await SENDERS[sender](client, data, files)
         assert (retries + 1, 0) == (server.heads, len(server.made))
@@ -456,17 +407,17 @@ async def test_max_retries_counts_all_attempts_whatever_they_fail_with(
 
 
 @pytest.mark.parametrize("retries", [0, 2])
-async def test_no_retries_still_find_what_was_accepted(retries, serve, connect, files):
+async def test_no_retries_still_find_what_was_accepted(retries, misbehaving, client_of, files):
     """To look for it is no attempt: nothing is sent."""
-    server = serve(Step(makes=True, answer=http(503)))
-    async with connect(server, max_retries=retries) as client:
+    server = misbehaving(Step(makes=True, answer=http(503)))
+    async with client_of(server, max_retries=retries) as client:
         assert "task-1" == (await SENDERS["a path"](client, SMALL, files)).task_id
     assert (1, 1) == (server.heads, len(server.made))
 
 
-async def test_the_last_of_several_lost_answers_is_looked_for_as_the_first_is(serve, connect, files):
-    server = serve(Step(answer=http(503)), Step(then=RESET), Step(makes=True, answer=http(520)))
-    async with connect(server) as client:
+async def test_the_last_of_several_lost_answers_is_looked_for_as_the_first_is(misbehaving, client_of, files):
+    server = misbehaving(Step(answer=http(503)), Step(then=RESET), Step(makes=True, answer=http(520)))
+    async with client_of(server) as client:
         assert "task-1" == (await SENDERS["a path"](client, SMALL, files)).task_id
     assert (3, 1) == (server.bodies, len(server.made))
 
@@ -509,12 +460,12 @@ def failing(server, answer, times):
 @pytest.mark.parametrize("retries", [0, 1, 2])
 @pytest.mark.parametrize("what", PASSING)
 @pytest.mark.parametrize("call", FREE)
-async def test_a_free_call_is_repeated_as_often_as_max_retries_says(call, what, retries, serve, connect):
-    server = serve()
+async def test_a_free_call_is_repeated_as_often_as_max_retries_says(call, what, retries, misbehaving, client_of):
+    server = misbehaving()
     server.add(SMALL)
     timeout = 0.1 if what == "silence" else 5.0
     asked = failing(server, PASSING[what], retries)
-    async with connect(server, max_retries=retries, timeout=timeout) as client:
+    async with client_of(server, max_retries=retries, timeout=timeout) as client:
         await FREE[call](client)
         assert 1 + retries == asked[call]
         asked = failing(server, PASSING[what], retries + 1)
@@ -525,11 +476,11 @@ async def test_a_free_call_is_repeated_as_often_as_max_retries_says(call, what, 
 
 @pytest.mark.parametrize("what", LASTING)
 @pytest.mark.parametrize("call", FREE)
-async def test_a_free_call_is_not_repeated_where_that_does_not_help(call, what, serve, connect):
-    server = serve()
+async def test_a_free_call_is_not_repeated_where_that_does_not_help(call, what, misbehaving, client_of):
+    server = misbehaving()
     answer, attempts = LASTING[what]
     asked = failing(server, answer, 10)
-    async with connect(server, max_retries=5) as client:
+    async with client_of(server, max_retries=5) as client:
         with pytest.raises((ApiStatusError, ResponseDecodeError)):
             await FREE[call](client)
     assert attempts == asked[call]

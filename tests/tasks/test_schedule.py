@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyglot_async._tasks.schedule import DurationEstimate, TaskDurations, Expectation, PollSchedule, coalesce
+from polyglot_async._tasks.schedule import DurationEstimate, Expectation, PollSchedule, TaskDurations, coalesce
 
 PACE = PollSchedule()
 SECONDS = st.floats(0.01, 1e5)

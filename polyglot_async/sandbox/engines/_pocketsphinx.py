@@ -9,8 +9,8 @@ try:
     from pocketsphinx import Decoder, Endpointer
 except ModuleNotFoundError as problem:
     raise ModuleNotFoundError(
-        "speech recognition needs pocketsphinx: pip install 'polyglot_async[sandbox]' (it has no wheel for Python 3.14: "
-        "use Python 3.11 to 3.13 there, or the scripted engine)",
+        "speech recognition needs pocketsphinx: pip install 'polyglot_async[sandbox]' (no wheel for Python 3.14: "
+        "use 3.11 to 3.13, or the scripted engine)",
         name="pocketsphinx",
     ) from problem
 
