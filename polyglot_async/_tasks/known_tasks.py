@@ -61,6 +61,7 @@ class KnownTasks:
     """Tasks that are no candidates: ours already, or seen in the list before a submission began."""
 
     own: OrderedDict[str, OwnTask] = attrs.field(factory=OrderedDict, init=False)
+    has_seen_list: bool = attrs.field(default=False, init=False)
     _seen: OrderedDict[str, float] = attrs.field(factory=OrderedDict, init=False)
 
     def add_own(self, task_id: str, own: OwnTask) -> None:
@@ -75,6 +76,7 @@ class KnownTasks:
 
     def saw(self, tasks: Iterable[Task], now: float) -> None:
         """Note tasks that stand in the list at `now`, Unix seconds."""
+        self.has_seen_list = True
         for task in tasks:
             self._seen.setdefault(task.task_id, now)
         while len(self._seen) > _REMEMBERED_TASKS:

@@ -81,7 +81,7 @@ class OutageGate:
         logger.warning("the service cannot be reached, new uploads wait until it is back: %s", error)
         pause = FIRST_PROBE_DELAY
         while problem is not None:
-            down_for = runtime.monotonic() - (self._down_since or runtime.monotonic())
+            down_for = 0.0 if self._down_since is None else runtime.monotonic() - self._down_since
             if max(down_for, self._slept) + pause > timeout:
                 raise ServiceUnavailableError(
                     f"the service could not be reached for {timeout:.0f} s: {problem}"

@@ -207,7 +207,8 @@ class TaskPoller:
         for waits in self._waits.values():
             for wait in waits:
                 if wait.poll_interval:
-                    fixed = min(fixed, (wait.polled or wait.started) + wait.poll_interval)
+                    last = wait.started if wait.polled is None else wait.polled
+                    fixed = min(fixed, last + wait.poll_interval)
                 elif not wait.is_over:
                     dues.append(self._due(wait, now))
         due = coalesce(dues, SLACK * expected.seconds if expected else 0.0)
@@ -220,7 +221,8 @@ class TaskPoller:
         expected = self._durations.expected(wait.task.audio_duration_seconds) if wait.has_known_start else None
         if self.receivers and self._missed_events < _MOST_MISSED_EVENTS:
             overdue = OVERDUE * expected.seconds + 10 * self._schedule.min_interval if expected else SAFETY_NET_SECONDS
-            return (wait.polled or wait.started) + min(SAFETY_NET_SECONDS, overdue)
+            last = wait.started if wait.polled is None else wait.polled
+            return last + min(SAFETY_NET_SECONDS, overdue)
         return self._schedule.next_poll_at(wait.started, wait.polled, now, expected)
 
     async def _poll(self, transport: Transport) -> None:

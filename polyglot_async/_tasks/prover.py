@@ -221,6 +221,8 @@ class Prover:
         except PolyglotError:
             return task
         self._details[task.task_id] = task
+        if len(self._details) > _REMEMBERED_SOURCES:
+            del self._details[next(iter(self._details))]
         return task
 
     async def _source_of(self, task_id: str, wanted: _Wanted) -> Source | None:

@@ -8,7 +8,7 @@ each step is noted in the item's record before the next is taken. `settle` does 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 import attrs
@@ -26,7 +26,7 @@ from .proof import Doubt, Proof
 from .prover import Prover
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from .._api.messages import ApiRequest
     from .._http.transport import RequestBody, Transport
@@ -104,10 +104,11 @@ class Submitter:
             return raw
 
     async def _accepted(
-        self, transport: Transport, item: Item, digest: MediaDigest | None, task: Task, since: float
+        self, transport: Transport, item: Item, digest: MediaDigest | None, task: Task, began: float
     ) -> None:
         """Note that a task is the item's, even if the call is being cancelled."""
         runtime, size = transport.runtime, digest.size if digest is not None else None
+        since = began if item.record.submitted_at is None else item.record.submitted_at
         self.known.add_own(task.task_id, OwnTask(runtime.unix_time(), digest, size, item.record.name, since))
         try:
             with anyio.CancelScope(shield=True):
@@ -124,7 +125,7 @@ class Submitter:
 
         One request, once for a client, without which an ambiguous one of the first could not be told from older tasks.
         """
-        if self.known.own:
+        if self.known.has_seen_list:
             return
         now = transport.runtime.unix_time()
         try:
@@ -133,8 +134,7 @@ class Submitter:
             if stops_batch(error):
                 raise
             return
-        if page is not None:
-            self.known.saw(page.items, now)
+        self.known.saw(() if page is None else page.items, now)
 
     async def settle(self, items: list[tuple[Item, Doubt]], *, outage_timeout: float) -> list[Proof]:
         """Find out what became of submissions that a crash interrupted, and move their items accordingly.
@@ -212,8 +212,3 @@ def _as_answer(task: Task, error: PolyglotError) -> RawResponse[Task]:
     url, method = getattr(error, "url", ""), getattr(error, "method", "")
     status = getattr(error, "status_code", None) or _OK
     return RawResponse(ApiResponse(status_code=status, headers={}, body=b"", method=method, url=url), task)
-
-
-def options_of(values: Mapping[str, Any], extra: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the options that were set, `extra` included: with the media they make the work what it is."""
-    return {name: value for name, value in {**values, **(extra or {})}.items() if value is not None}
