@@ -23,6 +23,7 @@ _REMEMBERED_TASKS = 10_000
 _CLOCK_SPREAD = 120.0
 _CLOCK_SLACK = 65 * 60.0
 """A local time without a zone goes back by an hour once a year."""
+_RECENT_SECONDS = 24 * 3600.0
 _TICK = 2.0
 """Times may come in whole seconds."""
 _ANY_ZONE_SECONDS = 26 * 3600.0
@@ -108,6 +109,11 @@ class Listing:
     skew: float = 0.0
     tasks: list[Task] = attrs.field(factory=list, init=False)
     clock: ServiceClock | None = attrs.field(default=None, init=False)
+
+    def shows_own_of(self, since: float) -> bool:
+        """Return whether a list that was read to its end can be believed: it shows tasks that we know to be there."""
+        recent = {key for key, own in self.known.own.items() if since - _RECENT_SECONDS < own.by < since}
+        return not recent or any(task.task_id in recent for task in self.tasks)
 
     def add(self, page: Sequence[Task]) -> None:
         """Append a page."""

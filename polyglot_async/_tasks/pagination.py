@@ -28,7 +28,8 @@ class TaskPages:
     counts, or where its cursors end. A page shorter than another is no end: the service may cut its pages as it likes.
 
     Attributes:
-        complete: whether the end of the list was reached.
+        complete: whether there is no further page.
+        is_whole: whether the end of the list was certainly reached.
         skipped: entries that are no tasks as far as can be read.
         date: the `Date` of the last answer, or an empty string.
     """
@@ -37,6 +38,7 @@ class TaskPages:
     _page_size: int | None = PAGE_SIZE
     _filters: Mapping[str, Any] = attrs.field(factory=dict)
     complete: bool = attrs.field(default=False, init=False)
+    is_whole: bool = attrs.field(default=False, init=False)
     skipped: int = attrs.field(default=0, init=False)
     date: str = attrs.field(default="", init=False)
     _seen: set[str] = attrs.field(factory=set, init=False, repr=False)
@@ -67,6 +69,8 @@ class TaskPages:
         counted = page.total is not None and self._offset >= page.total and page.next_cursor is None
         repeated = page.next_cursor is not None and page.next_cursor == self._cursor
         self.complete = is_end or followed_to_the_end or counted or repeated
+        # A page that only repeats may be all that this service shows of a longer list.
+        self.is_whole = not page.received or followed_to_the_end or counted
         self._cursor = page.next_cursor
         if is_end:
             raise StopAsyncIteration

@@ -29,7 +29,7 @@ from .sources import read_end, read_head, read_whole
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .._http.transport import Transport
+    from .._http.transport import RequestBody, Transport
     from .._models import Task
     from .outage import OutageGate
 
@@ -40,7 +40,9 @@ _MOST_LOOKS = 3
 _MOST_CANDIDATES = 50
 _MOST_FAILURES = 3
 _MEASURED_TASKS = 3
-_COMPARED_WHOLE = 8 << 20
+_COMPARED_WHOLE = 1 << 30
+"""Up to this size media are compared whole: two editions of a show may have the same length, beginning and end."""
+_LONGEST_ANSWER = 60.0
 _REMEMBERED_SOURCES = 10_000
 
 
@@ -60,11 +62,17 @@ class _Inquiry:
 
 @attrs.define(eq=False)
 class Prover:
-    """Finds out what became of submissions; see `proof`. Callers at the same time share each look at the list."""
+    """Finds out what became of submissions; see `proof`. Callers at the same time share each look at the list.
+
+    Attributes:
+        known: tasks that are ours or older.
+        under_way: what is being sent, with an event that is set when that has ended.
+    """
 
     _transport: Transport = attrs.field(repr=False)
     _gate: OutageGate = attrs.field(repr=False)
     known: KnownTasks = attrs.field(repr=False)
+    under_way: dict[RequestBody, anyio.Event] = attrs.field(factory=dict, init=False, repr=False)
     _sources: dict[str, Source] = attrs.field(factory=dict, init=False, repr=False)
     _details: dict[str, Task] = attrs.field(factory=dict, init=False, repr=False)
     _waiting: list[_Inquiry] = attrs.field(factory=list, init=False, repr=False)
@@ -106,6 +114,8 @@ class Prover:
             for look in range(_MOST_LOOKS):
                 if look:
                     await self._transport.runtime.sleep(SECOND_LOOK_SECONDS)
+                    # What a young task was made from may not have been there whole: it is read again.
+                    self._sources = {key: value for key, value in self._sources.items() if key in self.known.own}
                 proofs, complete = await self._look_for(inquiries, timeout, is_confirmed=complete_looks > 0)
                 complete_looks += complete
                 absent = any(proof.absent for proof in proofs)
@@ -129,7 +139,10 @@ class Prover:
             for number, proof in enumerate(inquiry.proofs)
             if proof is None or proof.task is None
         ]
-        proofs, complete = await self._look([inquiry.doubts[number] for inquiry, number in left], timeout)
+        doubts = [inquiry.doubts[number] for inquiry, number in left]
+        proofs, complete = await self._look(doubts, timeout)
+        if await self._wait_for_equals([doubt for doubt, proof in zip(doubts, proofs, strict=True) if proof.task]):
+            proofs, complete = await self._look(doubts, timeout)
         for (inquiry, number), proof in zip(left, proofs, strict=True):
             if proof.task is not None:
                 doubt, now = inquiry.doubts[number], self._transport.runtime.unix_time()
@@ -138,6 +151,22 @@ class Prover:
             is_single = proof.absent and not is_confirmed
             inquiry.proofs[number] = Proof(reason="the list of tasks could be read only once") if is_single else proof
         return proofs, complete
+
+    async def _wait_for_equals(self, found: Sequence[Doubt]) -> bool:
+        """Wait for answers to submissions of the same media, and return whether there are any.
+
+        A task that was found may be theirs.
+        """
+        media = {doubt.digest and attrs.astuple(doubt.digest) for doubt in found} - {None}
+        equals = [
+            ended
+            for body, ended in self.under_way.items()
+            if body.complete and body.digest is not None and attrs.astuple(body.digest) in media
+        ]
+        with anyio.move_on_after(_LONGEST_ANSWER):
+            for ended in equals:
+                await ended.wait()
+        return bool(equals)
 
     async def _look(self, doubts: Sequence[Doubt], timeout: float) -> tuple[list[Proof], bool]:
         """Read the list and the sources once; return the proofs, and whether the list was complete."""
@@ -181,7 +210,7 @@ class Prover:
                 return listing, not pages.skipped  # an entry that cannot be read may be the task in question
             if len(listing.tasks) > most:
                 return listing, False
-        return listing, pages.complete and not pages.skipped
+        return listing, pages.is_whole and not pages.skipped and listing.shows_own_of(since)
 
     async def _read_sources(self, listing: Listing, strangers: Sequence[Task], doubts: Sequence[Doubt]) -> None:
         """Read what the candidates were made from, and tasks of our own to know whether bytes are kept."""
@@ -211,8 +240,7 @@ class Prover:
             kind = media_kind(own.name) if own is not None and own.size is not None else None
             if kind in tried and tried[kind] < _MEASURED_TASKS:
                 source = await self._source_of(task.task_id, _Wanted([]))
-                measured = source is not None and source.size is not None
-                tried[kind] = _MEASURED_TASKS if measured else tried[kind] + 1
+                tried[kind] = _MEASURED_TASKS if source is not None else tried[kind] + 1
 
     async def _read_details(self, task: Task) -> Task:
         """Get a task by itself: the list may not show the options that it was started with."""
@@ -242,10 +270,11 @@ class Prover:
             raise
         except PolyglotError:
             return None  # not there yet, or never: it is asked once more with the next look
-        if source is not None:
-            self._sources[task_id] = source
-            if len(self._sources) > _REMEMBERED_SOURCES:
-                del self._sources[next(iter(self._sources))]
+        if source is None or source.size is None:
+            return None
+        self._sources[task_id] = source
+        if len(self._sources) > _REMEMBERED_SOURCES:
+            del self._sources[next(iter(self._sources))]
         return source
 
 
