@@ -109,7 +109,7 @@ def _source_of_whole(tail: Tail, sha256: str | None) -> Source:
 def _is_media(headers: Mapping[str, str], start: bytes) -> bool:
     """Return whether an answer may be media: a page, a message or a JSON or XML document is not."""
     kind = headers.get("content-type", "").lower()
-    is_text = kind.startswith("text/") or "json" in kind or "xml" in kind or start.lstrip()[:1] in {b"{", b"[", b"<"}
+    is_text = kind.startswith("text/") or "json" in kind or "xml" in kind
     return not is_text and not is_html(headers, start)
 
 
