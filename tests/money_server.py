@@ -82,6 +82,8 @@ class MoneyServer:
         source: makes what `/source` shows of the bytes that arrived; None: 404.
         ranges: whether `/source` knows ranges.
         on_get: called with kind and path of a GET; what it returns, unless None, is the answer, or a `Step`.
+        on_source: called with the headers of a request for a source; what it returns, unless None, is the answer.
+        page_of: makes a page: from what is shown of all tasks, newest first, an offset and a size.
     """
 
     def __init__(self, *steps):
@@ -91,6 +93,8 @@ class MoneyServer:
         self.source = lambda media: media
         self.ranges = True
         self.on_get = lambda _kind, _path: None
+        self.on_source = lambda _headers: None
+        self.page_of = lambda tasks, first, size: tasks[first : first + size]
         self._lock = threading.Lock()
         self._sockets = set()
         self._threads = []
@@ -252,7 +256,7 @@ class MoneyServer:
         first, size = int(query.get("offset", 0)), int(query.get("limit", 20))
         with self._lock:
             tasks = [self.public(task) for task in self.made[::-1]]
-        return http(200, {"items": tasks[first : first + size], "total": len(tasks)})
+        return http(200, {"items": self.page_of(tasks, first, size), "total": len(tasks)})
 
     def public(self, task):
         known = {
@@ -272,6 +276,8 @@ class MoneyServer:
             return http(200, self.public(task))
         if kind == "result":
             return http(200, {"task_id": task.id, "transcript": "words", "segments": []})
+        if (odd := self.on_source(headers)) is not None:
+            return odd
         media = None if task.media is None else self.source(task.media)
         return http(404, {"detail": "no such file"}) if media is None else self._source(media, headers)
 
@@ -294,6 +300,7 @@ class _Body:
         self.length = int(headers["content-length"]) if "content-length" in headers else None
         self.data = bytearray()
         self.is_whole = False
+        self._left = 0  # of the chunk that is being read
 
     def read(self, wanted):
         """Read up to `wanted` bytes of it, or with None all, or with -1 all but the last."""
@@ -316,20 +323,21 @@ class _Body:
             self._buffered += more
 
     def _read_chunks(self, wanted):
-        while wanted in (None, -1) or len(self.data) < wanted:
-            size = int(self._line(), 16)
-            if size == 0:
+        while wanted in {None, -1} or len(self.data) < wanted:
+            if not self._left:
+                self._left = int(self._line(), 16)
+            if not self._left:
                 if wanted != -1:
                     self._line()
                     self.is_whole = True
                 return
-            while size:
-                self._receive()
-                part = self._buffered[:size]
-                del self._buffered[: len(part)]
-                self.data += part
-                size -= len(part)
-            self._line()
+            self._receive()
+            part = self._buffered[: self._left]
+            del self._buffered[: len(part)]
+            self.data += part
+            self._left -= len(part)
+            if not self._left:
+                self._line()
 
     def _line(self):
         while b"\r\n" not in self._buffered:

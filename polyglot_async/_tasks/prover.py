@@ -141,7 +141,9 @@ class Prover:
         ]
         doubts = [inquiry.doubts[number] for inquiry, number in left]
         proofs, complete = await self._look(doubts, timeout)
-        if await self._wait_for_equals([doubt for doubt, proof in zip(doubts, proofs, strict=True) if proof.task]):
+        has_found_own = any(proof.task and proof.task.task_id in self.known.own for proof in proofs)
+        found = [doubt for doubt, proof in zip(doubts, proofs, strict=True) if proof.task]
+        if await self._wait_for_equals(found) or has_found_own:  # its answer came during the look
             proofs, complete = await self._look(doubts, timeout)
         for (inquiry, number), proof in zip(left, proofs, strict=True):
             if proof.task is not None:

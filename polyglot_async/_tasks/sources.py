@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _WHOLE_ANSWER_BYTES = 256 << 10
 _DISTINCTIVE_SHARE = 16
+_MESSAGES = (b'{"', b"<?xml")
 _PARTIAL, _WHOLE, _UNSATISFIED = 206, 200, 416
 
 
@@ -69,9 +70,7 @@ async def _read_tail(response: StreamedResponse) -> Source | None:
     if headers.get("content-encoding", "identity") != "identity" or response.status_code not in {_WHOLE, _PARTIAL}:
         return None
     is_partial = response.status_code == _PARTIAL
-    most = (
-        TAIL_BYTES if is_partial else _WHOLE_ANSWER_BYTES
-    )  # where the Range is ignored, a film is not read to its end
+    most = TAIL_BYTES if is_partial else _WHOLE_ANSWER_BYTES  # a film is not read to its end for it
     start = b""
     async with aclosing(response.chunks()) as chunks:
         async for chunk in chunks:
@@ -79,7 +78,8 @@ async def _read_tail(response: StreamedResponse) -> Source | None:
             tail.update(chunk)
             if tail.size > most:
                 break
-    if not tail.size or not _is_media(headers, start):  # a page of a proxy, a message, a file that is not there yet
+    beginning = b"" if is_partial else start
+    if not tail.size or not _is_media(headers, beginning):  # a page of a proxy, a message, a file that is not there yet
         return None
     if is_partial:
         return _source_of_range(headers.get("content-range", ""), tail)
@@ -109,7 +109,7 @@ def _source_of_whole(tail: Tail, sha256: str | None) -> Source:
 def _is_media(headers: Mapping[str, str], start: bytes) -> bool:
     """Return whether an answer may be media: a page, a message or a JSON or XML document is not."""
     kind = headers.get("content-type", "").lower()
-    is_text = kind.startswith("text/") or "json" in kind or "xml" in kind
+    is_text = kind.startswith("text/") or "json" in kind or "xml" in kind or start.lstrip().startswith(_MESSAGES)
     return not is_text and not is_html(headers, start)
 
 

@@ -83,9 +83,7 @@ class Submitter:
             if self.gate.over is not None:
                 await self.gate.wait()
             try:
-                raw = await transport.call(
-                    request, endpoints.parse_started, body, attempts=attempts, task_slot=task_slot
-                )
+                raw = await self._send(transport, request, body, attempts, task_slot)
             except PolyglotError as error:
                 if next_action(error, request, body_complete=body.complete) is not Action.PROVE:
                     await _not_accepted(item)
@@ -102,6 +100,21 @@ class Submitter:
                 raise
             await self._accepted(transport, item, body.digest, raw.parse(), began)
             return raw
+
+    async def _send(
+        self,
+        transport: Transport,
+        request: ApiRequest,
+        body: RequestBody,
+        attempts: Attempts,
+        task_slot: TaskSlotLease | None,
+    ) -> RawResponse[Task]:
+        ended = self.prover.under_way[body] = anyio.Event()
+        try:
+            return await transport.call(request, endpoints.parse_started, body, attempts=attempts, task_slot=task_slot)
+        finally:
+            del self.prover.under_way[body]
+            ended.set()
 
     async def _accepted(
         self, transport: Transport, item: Item, digest: MediaDigest | None, task: Task, began: float
