@@ -13,7 +13,7 @@ after a crash, and nothing else.
 |   origin, 401, a client that cannot be used as configured            |               |   see `stops_batch`        |
 | any other 3xx, 4xx; a file over the plan's size or length            | refused       | FAIL                       |
 | 2xx that holds a task id, even before the body was whole             | accepted      | a task                     |
-| 5xx, no answer, or a 2xx without an id, once the body was whole      | ambiguous     | PROVE what became of it    |
+| 5xx or no answer, once the body was whole; a 2xx without an id       | ambiguous     | PROVE what became of it    |
 
 Calls that are free may be repeated: after lost connections, 408, 421, 425, 429 and every 5xx, and once after an answer
 that cannot be read. A conversion sends a whole file for a free answer: it is not repeated after its answer timed out.

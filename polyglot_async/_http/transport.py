@@ -139,6 +139,11 @@ class Transport:
             token = None if anonymous else await self.credential.get(refused=refused)
             try:
                 response = await self._send(request, body, {}, token, task_slot)
+                if body is not None and not body.complete:
+                    # A success before the body was whole: from here on nobody can say that it was not accepted.
+                    if body.on_last_byte is not None:
+                        await body.on_last_byte()
+                    body.complete = True
                 answer = await self._read(response, request)
                 if len(answer.body) > LARGE_ANSWER:
                     return RawResponse(answer, await to_thread.run_sync(parse, answer))

@@ -111,9 +111,13 @@ class Listing:
     clock: ServiceClock | None = attrs.field(default=None, init=False)
 
     def shows_own_of(self, since: float) -> bool:
-        """Return whether a list that was read to its end can be believed: it shows tasks that we know to be there."""
-        recent = {key for key, own in self.known.own.items() if since - _RECENT_SECONDS < own.by < since}
-        return not recent or any(task.task_id in recent for task in self.tasks)
+        """Return whether the list can be believed: it shows the task that we last had before `since`.
+
+        One that is stale, hides unfinished tasks, or lags behind would not.
+        """
+        before = [(own.by, key) for key, own in self.known.own.items() if since - _RECENT_SECONDS < own.by < since]
+        last = max(before, default=(0.0, None))[1]
+        return last is None or any(task.task_id == last for task in self.tasks)
 
     def add(self, page: Sequence[Task]) -> None:
         """Append a page."""

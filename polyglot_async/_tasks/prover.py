@@ -208,7 +208,7 @@ class Prover:
             if moment is not None:
                 listing.skew = moment.timestamp() - self._transport.runtime.unix_time()
             listing.add(page.items)
-            if listing.reaches_back(page.items, since):
+            if listing.reaches_back(page.items, since) and listing.shows_own_of(since):
                 return listing, not pages.skipped  # an entry that cannot be read may be the task in question
             if len(listing.tasks) > most:
                 return listing, False
