@@ -54,6 +54,7 @@ LONGEST_RETRY_AFTER = 120.0
 _NOT_ACCEPTED_STATUSES = frozenset({408, 421, 425})
 """And 429, where it is a `RateLimitError`: of a file over the plan's size it is a `BadRequestError`, and final."""
 _PROXY_AUTHENTICATION_REQUIRED = 407
+_TIMEOUT_STATUSES = frozenset({504, 522, 524, 598, 599})
 _STOPPING = (
     AuthenticationError,
     ConfigurationError,
@@ -92,6 +93,13 @@ def may_pass(error: PolyglotError) -> bool:
     """Return whether an error status is one that a later attempt may not meet; any other is a refusal for good."""
     passing = isinstance(error, RateLimitError | ServerError)
     return passing or (isinstance(error, ApiStatusError) and error.status_code in _NOT_ACCEPTED_STATUSES)
+
+
+def is_late(error: PolyglotError) -> bool:
+    """Return whether somebody gave up waiting for the service, which may be at work still."""
+    if isinstance(error, ApiStatusError):
+        return error.status_code in _TIMEOUT_STATUSES
+    return isinstance(error, ApiTimeoutError)
 
 
 def stops_batch(error: PolyglotError) -> bool:

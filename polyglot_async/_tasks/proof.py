@@ -49,6 +49,7 @@ class Doubt:
         digest: of the media that was sent, where known.
         content: size and hexadecimal SHA-256 of the media, where known.
         url_key: for a URL, its key without options.
+        is_late: whether a proxy or we gave up waiting for the answer, so that the work may yet be started.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Doubt:
     digest: MediaDigest | None = None
     content: tuple[int, str] | None = None
     url_key: str | None = None
+    is_late: bool = False
 
     @property
     def size(self) -> int | None:
@@ -207,7 +209,7 @@ def _matches(doubts: Sequence[Doubt], index: _Index, clock: ServiceClock | None)
                 continue
             identity = (doubt.media, repr(doubt.options))
             if identity not in queues:
-                names = contested[doubt.media]
+                names = contested[doubt.url_key or doubt.size]
                 same = (task for task in index.same(doubt) if index.may_have(doubt.options, task, names))
                 queues[identity] = iter([task for task in same if not is_exact or _shows_options(doubt.options, task)])
             for task in queues[identity]:
@@ -219,12 +221,13 @@ def _matches(doubts: Sequence[Doubt], index: _Index, clock: ServiceClock | None)
 
 
 def _contested_options(doubts: Sequence[Doubt]) -> Mapping[object, set[str]]:
-    """Return the options that were sent with more than one value for the same media."""
+    """Return the options that were sent with more than one value for what may be the same media."""
     first: dict[object, Mapping[str, Any]] = {}
     contested: dict[object, set[str]] = {}
     for doubt in doubts:
-        other = first.setdefault(doubt.media, doubt.options)
-        names = contested.setdefault(doubt.media, set())
+        # By size: of one submission the digest may be known, of another of the same media only the hash.
+        other = first.setdefault(doubt.url_key or doubt.size, doubt.options)
+        names = contested.setdefault(doubt.url_key or doubt.size, set())
         if other is not doubt.options:
             names |= {name for name in {*other, *doubt.options} if other.get(name) != doubt.options.get(name)}
     return contested

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 SECOND_LOOK_SECONDS = 10.0
 """Absence is asked for twice, so far apart: a replica of the list may lag, and what a proxy, or the kernel of a dead
 process, still holds of the request may yet arrive (A19)."""
+LATE_LOOK_SECONDS = 60.0
+"""After a timeout the service may be at work still, so the looks are so far apart."""
 _MOST_LOOKS = 3
 _MOST_CANDIDATES = 50
 _MOST_FAILURES = 3
@@ -113,7 +115,8 @@ class Prover:
         try:
             for look in range(_MOST_LOOKS):
                 if look:
-                    await self._transport.runtime.sleep(SECOND_LOOK_SECONDS)
+                    is_late = any(doubt.is_late for inquiry in inquiries for doubt in inquiry.doubts)
+                    await self._transport.runtime.sleep(LATE_LOOK_SECONDS if is_late else SECOND_LOOK_SECONDS)
                     # What a young task was made from may not have been there whole: it is read again.
                     self._sources = {key: value for key, value in self._sources.items() if key in self.known.own}
                 proofs, complete = await self._look_for(inquiries, timeout, is_confirmed=complete_looks > 0)

@@ -16,7 +16,7 @@ import attrs
 from .._api import endpoints
 from .._api.messages import ApiResponse, RawResponse
 from .._errors import PolyglotError, ServiceUnavailableError, SubmissionUncertainError
-from .._http.retry import Action, Attempts, next_action, stops_batch
+from .._http.retry import Action, Attempts, is_late, next_action, stops_batch
 from .._state.items import Item, State
 from .._uploads.fingerprint import key_of_url
 from .known_tasks import OwnTask
@@ -178,6 +178,7 @@ class Submitter:
             since=began,
             options=item.record.options,
             digest=body.digest,
+            is_late=is_late(error),
             url_key=None if request.json is None else key_of_url(str(request.json.get("url")).strip(), {}),
         )
         try:

@@ -29,6 +29,7 @@ from polyglot_async._http.retry import (
     Action,
     Attempts,
     delay,
+    is_late,
     is_outage,
     next_action,
     stops_batch,
@@ -172,3 +173,18 @@ def test_what_the_service_asks_for_is_kept_and_never_shortened(seconds, attempt,
     error = status(429, RateLimitError, retry_after=seconds)
 
     assert seconds <= delay(attempt, error, random=random) <= seconds + 1
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (status(504, ServerError), True),
+        (status(524, ServerError), True),
+        (ApiTimeoutError("no answer"), True),
+        (status(502, ServerError), False),
+        (LOST, False),
+    ],
+    ids=str,
+)
+def test_after_a_timeout_the_service_may_be_at_work_still(error, expected):
+    assert expected == is_late(error)

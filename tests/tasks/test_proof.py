@@ -447,3 +447,13 @@ def test_a_thousand_submissions_and_ten_thousand_tasks_take_linear_work(kind):
     found = {"different": 500, "equal": 1000, "equal size": 500, "other options": 0, "URLs": 1000, "unread": 0}[kind]
     assert found == sum(proof.task is not None for proof in proofs)
     assert all(len(proof.candidates) <= 20 for proof in proofs)
+
+
+def test_one_file_with_two_options_is_told_apart_though_each_is_known_in_another_way():
+    """Of the first the digest is known, of the second the hash: the task shows the options of the second."""
+    media = media_of(100, "head", "words", "end")
+    plain = Doubt(name="a.mp3", since=0.0, digest=media.digest)
+    translated = Doubt(name="a.mp3", since=0.0, options={"output_language": "ru"}, content=media.content)
+    made = Task(task_id="t0", status=TaskStatus.QUEUED, output_language="ru")
+    first, _ = decide([plain, translated], [made], {"t0": read(media, "checksum")}, complete=True, kept=KEPT)
+    assert first.task is None
