@@ -28,7 +28,11 @@ T = TypeVar("T")
 UNKNOWN_STATUS = TaskStatus("unknown")
 _WRAPPERS = ("task", "data", "result")
 _LISTS = ("items", "tasks", "results", "transcriptions", "data")
-_RESULT_PATH = re.compile(r"/transcriptions/([^/]+)/result$")
+_LONGEST_ID = 1000
+_PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,100}$")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_TASK_FIELDS = frozenset({"status", "audio_duration_seconds", "transcript_preview", "failure_reason"})
+_TASK_PATH = re.compile(r"/transcriptions/([^/]+)(/result)?$")
 
 
 def decode(response: ApiResponse, parse: Callable[[Any], T]) -> T:
@@ -83,11 +87,26 @@ def read_task(value: Any, missing_status: TaskStatus = UNKNOWN_STATUS) -> Task:
     Raises:
         ValueError: there is no id.
     """
-    if type(value) is not dict or type(value.get("task_id")) is not str or not value["task_id"].strip():
+    if type(value) is not dict or type(value.get("task_id")) is not str or not _PLAIN_ID.match(value["task_id"]):
         value = _with_task_id(value)
     known, extra = read_fields(value, Task)
     known.setdefault("status", missing_status)
     return Task(**known, extra=extra)
+
+
+def read_asked_task(value: Any, task_id: str) -> Task:
+    """Build the task that was asked for as `task_id`.
+
+    Raises:
+        ValueError: it is no object, or nothing in it is of a task.
+    """
+    try:
+        return read_task(value)
+    except ValueError:
+        inner = value[0] if type(value) is list and len(value) == 1 else value
+        if type(inner) is not dict or not task_id or not _TASK_FIELDS & inner.keys():
+            raise
+        return read_task({**inner, "task_id": task_id})
 
 
 def read_started(value: Any) -> Task:
@@ -103,7 +122,7 @@ def read_page(value: Any) -> TaskPage:
     """Build one page of tasks from a bare array, or from an object that holds one (A4). What is no task is left out.
 
     Raises:
-        ValueError: there is no array, or none of its entries is a task.
+        ValueError: there is no array, or none of its entries is an object.
     """
     holder = value if type(value) is dict else {}
     entries = value if type(value) is list else _list_in(holder)
@@ -113,14 +132,14 @@ def read_page(value: Any) -> TaskPage:
         entries = _list_in(holder)
     if entries is None:
         raise ValueError(f"there is no list of tasks in {_shape(value)}")
+    if entries and not any(type(entry) is dict for entry in entries):
+        raise ValueError(f"no entry of the list is a task: the first of {len(entries)} is {_shape(entries[0])}")
     tasks = []
     for entry in entries:
         try:
             tasks.append(read_task(entry))
         except ValueError:
             continue
-    if entries and not tasks:
-        raise ValueError(f"no entry of the list is a task: the first of {len(entries)} is {_shape(entries[0])}")
     total = number_or_none(holder.get("total", holder.get("count")))
     cursors = (holder.get("next"), holder.get("next_cursor"))
     return TaskPage(
@@ -199,8 +218,8 @@ def read_validation(value: Any, response: ApiResponse, url: str) -> UrlValidatio
 
 
 def task_id_in(url: str) -> str:
-    """Return the id of the task whose result lies at `url`, or an empty string."""
-    match = _RESULT_PATH.search(url)
+    """Return the id of the task that lies, or whose result lies, at `url`; or an empty string."""
+    match = _TASK_PATH.search(url)
     return unquote(match[1]) if match else ""
 
 
@@ -226,7 +245,12 @@ def _unwrapped(value: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _is_id(value: object) -> bool:
-    return type(value) is int or (type(value) is str and bool(value.strip()))
+    """Return whether a value can be the id of a task, which has to fit into a path."""
+    if type(value) is not str:
+        return type(value) is int
+    return (
+        bool(value.strip()) and value not in {".", ".."} and len(value) <= _LONGEST_ID and not _SURROGATE.search(value)
+    )
 
 
 def _list_in(value: dict[str, Any]) -> list[Any] | None:

@@ -12,10 +12,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote
 
+from .._errors import ResponseDecodeError
 from .._models import UrlValidation
 from .decoding import (
     decode,
     decode_json,
+    read_asked_task,
     read_page,
     read_started,
     read_task,
@@ -137,12 +139,15 @@ def parse_started(response: ApiResponse) -> Task:
 
 
 def parse_task(response: ApiResponse) -> Task:
-    """Return one task.
+    """Return one task. One that does not name itself has the id in the response's URL.
 
     Raises:
-        ResponseDecodeError: there is no task id in the answer.
+        ResponseDecodeError: the answer is no object.
     """
-    return decode(response, read_task)
+    try:
+        return decode(response, read_task)
+    except ResponseDecodeError:
+        return decode(response, partial(read_asked_task, task_id=task_id_in(response.url)))
 
 
 def parse_transcript(response: ApiResponse) -> Transcript:

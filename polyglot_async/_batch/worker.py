@@ -278,9 +278,9 @@ class BatchWorker:
         # A media error or a lost connection may be over by the next run; the service's refusal is for good. A task that
         # exists and has not failed stays "running", so that the next run fetches it.
         if task is None:
-            refused = isinstance(error, ApiStatusError) and not may_pass(error)
+            refused = isinstance(error, ApiStatusError) and not may_pass(error) and not error.is_page
         else:
-            refused = isinstance(error, NotFoundError) and item.record.state is State.RUNNING
+            refused = isinstance(error, NotFoundError) and item.record.state is State.RUNNING and not error.is_page
         ended = isinstance(error, TaskError) and error.task.status.is_final
         if (refused or ended) and item.record.state is not State.AMBIGUOUS:
             await item.move(State.FAILED, error=str(error))

@@ -308,7 +308,8 @@ class TaskPoller:
             for wait in self._waits.get(task_id, ()):
                 self._end(wait, error)
         else:
-            self._see_all(raw.parse())
+            # The answer is about the task that was asked for, even if it writes its id in another way.
+            self._see_all(attrs.evolve(raw.parse(), task_id=task_id))
 
     def _see_all(self, task: Task) -> None:
         if task.status.is_final:

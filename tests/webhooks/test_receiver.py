@@ -136,9 +136,8 @@ async def test_a_replay_with_a_forged_timestamp_is_not_handled_again(receiver, d
 
 async def test_another_status_of_the_same_task_is_another_event(receiver, deliver, make_body, events, store):
     app = receiver(events.append, dedupe_store=store)
-    for task, status in (("a", "failed"), ("a", "completed"), ("b", "failed"), ('a"', "failed"), ("\ud800", "failed")):
-        body = make_body(task, status) if task.isprintable() else make_body("T", status).replace(b'"T"', b'"\\ud800"')
-        assert (await deliver(app, body)).detail == "handled"
+    for task, status in (("a", "failed"), ("a", "completed"), ("b", "failed"), ('a"', "failed"), ("ж", "failed")):
+        assert (await deliver(app, make_body(task, status))).detail == "handled"
     assert len(events) == 5
 
 
