@@ -60,6 +60,9 @@ STATES = {
 KINDS = [*STATES, "stopped", "redeployed"]
 
 
+LOOK_SECONDS = 10.0
+
+
 class Front:
     """An nginx before a server, which can be reconfigured, stopped and started."""
 
@@ -130,7 +133,8 @@ async def through_outage(front, sandbox, kind, *, files, seconds):
     """Run a batch through an outage; return its outcomes."""
 
     async def sleep(pause):
-        await anyio.sleep(min(pause, 0.3))
+        # Between two looks at the list a real service has time to finish what it was given.
+        await anyio.sleep(2.0 if pause >= LOOK_SECONDS else min(pause, 0.3))
 
     runtime = Runtime(sleep=sleep, poll_schedule=PollSchedule(min_interval=0.1, max_interval=0.3))
     sources = [(f"{number}.mp3", b"content of %d " % number * 2000) for number in range(files)]
