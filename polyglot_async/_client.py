@@ -85,18 +85,19 @@ class AsyncPolyglot:
             raise ConfigurationError("there is no credential: pass api_key=, or set POLYGLOT_API_KEY")
         if isinstance(api_key, str):
             api_key = Secret(api_key)  # a traceback that shows local variables may show this frame
-        runtime = runtime or Runtime()
+        runtime = _checked_runtime(runtime)
         base_url = base_url or os.environ.get("POLYGLOT_BASE_URL") or DEFAULT_BASE_URL
         _check_options(timeout, max_retries)
         base_url = checked_base_url(base_url, allow_insecure_http=allow_insecure_http)
         credential = Credential(api_key)
+        limiter = _limiter(limits, on_quota, runtime)
         self._http = http_client or _own_http_client()
         self._owns_http = self._to_close = http_client is None
         self._transport = Transport(
             http=self._http,
             base_url=base_url,
             credential=credential,
-            limiter=_limiter(limits, on_quota, runtime),
+            limiter=limiter,
             runtime=runtime,
             timeout=timeout,
             max_retries=max_retries,
@@ -301,6 +302,12 @@ def _own_http_client() -> httpx.AsyncClient:
     from ._http.fast_transport import default_transport  # noqa: PLC0415
 
     return httpx.AsyncClient(transport=default_transport())
+
+
+def _checked_runtime(runtime: object) -> Runtime:
+    if runtime is not None and not isinstance(runtime, Runtime):
+        raise ConfigurationError(f"runtime is {runtime!r:.60}: pass a polyglot_async.Runtime, or None")
+    return runtime or Runtime()
 
 
 def _limiter(limits: Limits | None, on_quota: Literal["raise", "wait"], runtime: Runtime) -> Limiter:

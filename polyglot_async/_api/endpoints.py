@@ -73,13 +73,24 @@ ENDPOINTS = (
 )
 
 
+def check_options(options: Mapping[str, Any], extra: Mapping[str, Any] | None) -> None:
+    """Raise TypeError for options that are no text, before anything is sent and paid for."""
+    for name, value in options.items():
+        if value is not None and not isinstance(value, str | Enum):
+            raise TypeError(f"{name} is {value!r:.60}: pass a str, or None")
+    if extra is not None and not isinstance(extra, Mapping):
+        raise TypeError(f"extra is {extra!r:.60}: pass a dict of options, or None")
+
+
 def upload(options: Mapping[str, Any], extra: Mapping[str, Any] | None) -> ApiRequest:
     """Build an upload; options are form fields (A1), and the file goes into the field `file`."""
+    check_options(options, extra)
     return ApiRequest(endpoint=UPLOAD, path=UPLOAD.template, fields=_query(options, extra))
 
 
 def from_url(url: str, options: Mapping[str, Any], extra: Mapping[str, Any] | None) -> ApiRequest:
     """Build a start from a URL; JSON `{"url": ..., <options>}` (A2)."""
+    check_options(options, extra)
     return ApiRequest(endpoint=FROM_URL, path=FROM_URL.template, json=_json_body(url, options, extra))
 
 
@@ -215,22 +226,22 @@ def _query(values: Mapping[str, Any], extra: Mapping[str, Any] | None = None) ->
     pairs: list[tuple[str, str]] = []
     for name, value in {**values, **(extra or {})}.items():
         if value is not None:
-            plain = _plain(value)
+            plain = plain_value(value)
             pairs.append((name, str(plain) if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)))
     return tuple(pairs)
 
 
 def _json_body(url: str, options: Mapping[str, Any], extra: Mapping[str, Any] | None) -> Mapping[str, Any]:
     given = {name: value for name, value in options.items() if value is not None}
-    return {"url": url, **_plain(given), **_plain(extra or {})}
+    return {"url": url, **plain_value(given), **plain_value(extra or {})}
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """Replace members of enumerations by their values, e.g. of `class Model(str, Enum)`."""
     if isinstance(value, Enum):
-        return _plain(value.value)
+        return plain_value(value.value)
     if isinstance(value, Mapping):
-        return {_plain(name): _plain(item) for name, item in value.items()}
+        return {plain_value(name): plain_value(item) for name, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(item) for item in value]
+        return [plain_value(item) for item in value]
     return value

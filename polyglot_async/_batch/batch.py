@@ -25,6 +25,7 @@ import anyio
 import attrs
 from anyio import to_thread
 
+from .._api.endpoints import check_options, plain_value
 from .._concurrency import unwrapped
 from .._state.items import Item, State
 from .._tasks.account import learn_limits
@@ -118,6 +119,7 @@ class BatchOptions:
     on_progress: OnBatchProgress | None
 
     def __attrs_post_init__(self) -> None:
+        check_options(self.options, self.extra)
         for name, value, expected, is_right in (
             ("journal", self.journal, "a path", isinstance(self.journal, str | os.PathLike)),
             ("extra", self.extra, "a mapping of names to values", isinstance(self.extra, Mapping)),
@@ -132,8 +134,9 @@ class BatchOptions:
 
     @property
     def all(self) -> Mapping[str, Any]:
-        """All options beside the media: part of what makes two pieces of work the same."""
-        return {**self.options, **(self.extra or {})}
+        """All options beside the media, as sent: part of what makes two pieces of work the same."""
+        sent: Mapping[str, Any] = plain_value({**self.options, **(self.extra or {})})
+        return sent
 
 
 @asynccontextmanager

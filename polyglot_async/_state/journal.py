@@ -105,6 +105,8 @@ def locked_journal(path: str | os.PathLike[str]) -> Iterator[Journal]:
     Raises:
         JournalError: another process writes it, another version made it, or it is no journal.
     """
+    if os.fspath(path) in {"", ":memory:"}:
+        raise JournalError(f"{path!r} is no file: a journal has to survive its process")
     path = Path(path)
     with closing(lock(path)), closing(connect(path)) as database:
         yield Journal(database, path)

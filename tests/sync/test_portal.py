@@ -389,7 +389,7 @@ def test_ctrl_c_during_a_batch_leaves_a_journal_that_the_next_run_goes_on_from(
 def test_ctrl_c_during_a_download_closes_its_connections_and_keeps_what_came(sandbox, start, tmp_path):
     with Polyglot(sandbox.api_key, base_url=sandbox.url) as client:
         task = client.transcriptions.upload(random.Random(5).randbytes(9_000_000)).task_id
-    sandbox.faults.add("slow call=source bytes_per_second=1000000 times=forever")
+    sandbox.faults.add("slow call=source bytes_per_second=50000 times=forever")
     process = start(DOWNLOAD, sandbox, task, tmp_path / "film.mp4")
     until(lambda: list(tmp_path.glob("*.part*")))
     until(lambda: sandbox.ledger.count("source"))
