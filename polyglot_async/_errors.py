@@ -183,10 +183,11 @@ class RateLimitError(ApiStatusError):
 
 
 class RedirectError(ApiStatusError):
-    """3xx that is not followed: it leads to another origin, where the credential is not sent, or in a circle.
+    """3xx that is not followed: it leads to another origin, where the credential is not sent, in a circle, or nowhere.
 
     Attributes:
         location: where it leads, without query, or None.
+        status_code: the HTTP status, or 0 where the `Location` is no URL.
     """
 
     location: str | None = None

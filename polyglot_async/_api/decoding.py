@@ -230,13 +230,15 @@ def _with_task_id(value: Any) -> dict[str, Any]:
     """Return the object with a usable `task_id` in it; fields of a wrapper stay beside those that it wraps."""
     if type(value) is not dict:
         raise ValueError(f"there is no task id in {_shape(value)}")
-    wrapped = [name for name in _WRAPPERS if type(value.get(name)) is dict]
-    for field in ("task_id", "id"):
-        if _is_id(value.get(field)):
-            return value if field == "task_id" else {**value, "task_id": value["id"]}
-        for name in wrapped:
-            if _is_id(value[name].get(field)):
-                return {**_unwrapped(value, name), "task_id": value[name][field]}
+    names = [name for name in _WRAPPERS if type(value.get(name)) is dict]
+    wrapped = [(value[name], _unwrapped(value, name)) for name in names]
+    # A plain `id` beside a task may be that of the answer.
+    tasks = [pair for name, pair in zip(names, wrapped, strict=True) if name == "task" or "status" in pair[0]]
+    whole = (value, value)
+    for field, places in (("task_id", [whole, *wrapped]), ("id", [*tasks, whole, *wrapped])):
+        for holder, fields in places:
+            if _is_id(holder.get(field)):
+                return {**fields, "task_id": holder[field]}
     raise ValueError(f"there is no task id in {_shape(value)}")
 
 

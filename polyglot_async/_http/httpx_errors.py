@@ -14,7 +14,7 @@ import httpx
 from .._api.messages import ApiResponse
 from .._api.status_errors import error_of
 from .._api.urls import bare_url
-from .._errors import ApiConnectionError, ApiTimeoutError, ResponseDecodeError
+from .._errors import ApiConnectionError, ApiTimeoutError, RedirectError, ResponseDecodeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,6 +55,8 @@ def translate(
             ),
             datetime.now(UTC),
         )
+    if isinstance(error.__context__, httpx.InvalidURL):
+        return location_error(error.__context__, request)
     what = f"{method} {url}: {type(error).__name__}{f': {error}' if str(error) else ''}"
     if isinstance(error, httpx.DecodingError):
         return ResponseDecodeError(what, method=method, url=url)
@@ -71,6 +73,13 @@ def translate(
         connected=connected,
         permanent=advice is not None,
     )
+
+
+def location_error(error: Exception, request: httpx.Request) -> RedirectError:
+    """Return the error for a redirect to what is no URL; httpx reads a `Location` even where it is not followed."""
+    method, url = request.method, bare_url(str(request.url))
+    problem = f"{method} {url}: redirected to what is no URL ({error}): check base_url"
+    return RedirectError(problem, status_code=0, method=method, url=url)
 
 
 def _advice(error: httpx.HTTPError, url: httpx.URL, *, reached_before: bool) -> str | None:

@@ -26,7 +26,7 @@ from .._errors import (
 )
 from .._runtime import Runtime
 from .._version import __version__
-from .httpx_errors import explain_proxy, translate
+from .httpx_errors import explain_proxy, location_error, translate
 from .redirects import MOST_REDIRECTS, REDIRECT_STATUSES, is_same_origin, may_follow, redirect_error
 from .retry import LONGEST_RETRY_AFTER, Action, Attempts, delay, is_permanent, next_action
 
@@ -280,11 +280,10 @@ class Transport:
                     reached = outgoing.url.host in self.hosts_reached
                     complete = body is None or body.complete
                     raise translate(error, outgoing, body_complete=complete, reached_before=reached) from error
-                except (httpx.InvalidURL, UnicodeError) as error:  # httpx reads a Location even if it does not follow
+                except (httpx.InvalidURL, UnicodeError) as error:
                     if body is not None and not body.complete:
                         raise  # the caller's own source may have raised it
-                    problem = httpx.RemoteProtocolError(f"the Location of a redirect is no URL: {error}")
-                    raise translate(problem, outgoing, body_complete=True) from error
+                    raise location_error(error, outgoing) from error
                 self.hosts_reached.add(url.host)
                 if logger.isEnabledFor(logging.DEBUG):
                     _log_answer(response, self.runtime.monotonic() - started)

@@ -229,6 +229,23 @@ def test_the_fields_beside_a_wrapper_are_kept():
     assert ("a", "fast", {"id": "a", "request": 7}) == (task.task_id, task.model, task.extra)
 
 
+@pytest.mark.parametrize(
+    ("value", "task_id"),
+    [
+        ({"id": "answer", "task": {"id": "a"}}, "a"),
+        ({"id": "answer", "status": "ok", "data": {"id": "a", "status": "queued"}}, "a"),
+        ({"id": "answer", "result": {"id": "a", "status": "queued"}}, "a"),
+        ({"id": "answer", "data": {"task_id": "a"}}, "a"),
+        ({"id": "a", "status": "completed", "result": {"id": "transcript", "text": "Hi."}}, "a"),
+        ({"id": "a", "status": "completed", "data": {"size": 7}}, "a"),
+        ({"task_id": "a", "task": {"id": "other"}}, "a"),
+    ],
+    ids=str,
+)
+def test_an_id_beside_a_wrapped_task_is_that_of_the_answer(value, task_id):
+    assert task_id == read_task(value).task_id == read_started(value).task_id
+
+
 # -- statuses
 
 
