@@ -11,9 +11,9 @@ from anyio import to_thread
 from .._errors import MediaError
 from .._http.retry import stops_batch
 from .._state.items import Item, ItemRecord
-from .._tasks.known_tasks import OwnTask
+from .._tasks.known_tasks import OwnTask, SentMedia
 from .._tasks.outage import BATCH_TIMEOUT
-from .._tasks.proof import Doubt, Proof
+from .._tasks.proof import Proof, Submission
 from .._uploads.fingerprint import MediaDigest, content_of_key, digest_of_file, url_key_of
 
 if TYPE_CHECKING:
@@ -34,26 +34,27 @@ async def recover(journal: Journal, submitter: Submitter, runtime: Runtime) -> M
         ServiceUnavailableError: the service cannot be reached.
         PolyglotError: what would fail every item alike, such as a credential that is not accepted.
     """
-    records = await journal.unsettled()
+    records = await journal.ambiguous()
     if not records:
         return {}
     measured = 0
     for known in await journal.with_tasks():
         digest = await _digest(known) if measured < _MEASURED_TASKS else None
         measured += digest is not None
-        by = known.accepted_at or math.inf
-        submitter.known.add_own(known.task_id or "", OwnTask(by, digest, known.size, known.name, known.submitted_at))
-    settled = [(Item(runtime.unix_time, record, journal), await _doubt_of(record)) for record in records]
-    proofs = await submitter.settle(settled, outage_timeout=BATCH_TIMEOUT)
+        media = None if known.size is None else SentMedia(known.name, known.size, digest)
+        own = OwnTask(known.accepted_at or math.inf, known.submitted_at)
+        submitter.known.add_own(known.task_id or "", own, media)
+    items = [(Item(runtime.unix_time, record, journal), await _submission_of(record)) for record in records]
+    proofs = await submitter.resolve(items, outage_timeout=BATCH_TIMEOUT)
     for proof in proofs:
         if proof.error is not None and stops_batch(proof.error):
             raise proof.error
     return {record.key: proof for record, proof in zip(records, proofs, strict=True)}
 
 
-async def _doubt_of(record: ItemRecord) -> Doubt:
+async def _submission_of(record: ItemRecord) -> Submission:
     content = content_of_key(record.key)
-    return Doubt(
+    return Submission(
         name=record.name,
         since=record.submitted_at or 0.0,
         options=record.options,

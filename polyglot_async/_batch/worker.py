@@ -27,7 +27,7 @@ from .._state.items import Item, State
 from .._tasks.outage import BATCH_TIMEOUT
 from .._tasks.proof import Proof
 from .._tasks.raw_calls import check_size
-from .._tasks.submit import uncertain
+from .._tasks.submit import uncertain_error
 from .._uploads.form_body import FormBody, JsonBody
 from .item import BatchItem, identify, look_up, name_of
 from .outcomes import BatchProgress, BatchSource, Outcome, Upload, stem_of
@@ -177,7 +177,7 @@ class BatchWorker:
             return Task(task_id=record.task_id, status=TaskStatus.PROCESSING)
         if record.state is State.AMBIGUOUS and self.options.on_uncertain != "retry":
             # Without a proof it became so in this run, for another file with the same content.
-            raise uncertain(found.item, self.proofs.get(record.key) or Proof(reason=_SAME_CONTENT))
+            raise uncertain_error(found.item, self.proofs.get(record.key) or Proof(reason=_SAME_CONTENT))
         if found.media is not None:
             check_size(found.media, self.transport.limiter.limits.max_upload_bytes)
         try:

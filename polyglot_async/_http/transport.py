@@ -198,7 +198,7 @@ class Transport:
             if next_action(error, request, body_complete=complete) is not Action.RETRY or not may_repeat:
                 raise error
         if body is not None:
-            body.complete = False  # not accepted: a call that is cancelled while it waits leaves no doubt behind
+            body.complete = False  # not accepted: a call that is cancelled while it waits is not ambiguous
         if waits_out:
             return refused
         seconds = delay(attempts.made, error, random=self.runtime.random())

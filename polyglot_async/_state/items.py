@@ -53,7 +53,7 @@ _NEXT: Mapping[State, frozenset[State]] = {
 _AS_STORED = {State.LEAVING: State.NEW, State.ENDED: State.RUNNING, State.FETCHED: State.RUNNING}
 """What a later run has to do is the same in these states, so that nothing is written for the move."""
 
-UNSETTLED = frozenset({State.LEFT, State.AMBIGUOUS})
+AMBIGUOUS_STATES = frozenset({State.LEFT, State.AMBIGUOUS})
 
 
 @attrs.frozen(kw_only=True)

@@ -18,7 +18,7 @@ import attrs
 from anyio import to_thread
 
 from .._errors import JournalError
-from .items import UNSETTLED, ItemRecord, State
+from .items import AMBIGUOUS_STATES, ItemRecord, State
 from .journal_file import check, connect, lock, sqlite_errors
 from .usage import Usage
 
@@ -59,9 +59,9 @@ class Journal:
         """Write a record; it is on the disk when this returns."""
         await self._write(_UPSERT, _row(record))
 
-    async def unsettled(self) -> list[ItemRecord]:
+    async def ambiguous(self) -> list[ItemRecord]:
         """Return the items of which it is not known whether their submission was accepted."""
-        states = ", ".join(f"'{state.value}'" for state in UNSETTLED)
+        states = ", ".join(f"'{state.value}'" for state in AMBIGUOUS_STATES)
         return await self._do(lambda: list(_records(self._database, f"WHERE state IN ({states})", ())))
 
     async def with_tasks(self) -> list[ItemRecord]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .._uploads.fingerprint import MediaDigest
 
 _REMEMBERED_TASKS = 10_000
+_REMEMBERED_MEDIA = 256
 _CLOCK_SPREAD = 120.0
 _CLOCK_SLACK = 65 * 60.0
 """A local time without a zone goes back by an hour once a year."""
@@ -36,17 +37,26 @@ class OwnTask:
 
     Attributes:
         by: when the service had it at the latest, Unix seconds.
-        digest: of what was sent, where known.
-        size: of what was sent in bytes, where known.
-        name: of the file.
         since: when its first byte left, Unix seconds, where known.
     """
 
     by: float
-    digest: MediaDigest | None = None
-    size: int | None = None
-    name: str = ""
     since: float | None = None
+
+
+@attrs.frozen
+class SentMedia:
+    """What one of our tasks was made from: what its source shows tells whether the service keeps such media (A18).
+
+    Attributes:
+        name: of the file.
+        size: bytes.
+        digest: where known.
+    """
+
+    name: str
+    size: int
+    digest: MediaDigest | None = None
 
 
 @attrs.frozen
@@ -59,27 +69,40 @@ class ServiceClock:
 
 @attrs.define
 class KnownTasks:
-    """Tasks that are no candidates: ours already, or seen in the list before a submission began."""
+    """Tasks that are no candidates: ours already, or seen in the list before a submission began.
+
+    Attributes:
+        own: our tasks by id, the latest last.
+        media: what the latest of them were made from, by id.
+        has_seen_list: whether the list was read before.
+    """
 
     own: OrderedDict[str, OwnTask] = attrs.field(factory=OrderedDict, init=False)
+    media: OrderedDict[str, SentMedia] = attrs.field(factory=OrderedDict, init=False)
     has_seen_list: bool = attrs.field(default=False, init=False)
     _seen: OrderedDict[str, float] = attrs.field(factory=OrderedDict, init=False)
 
-    def add_own(self, task_id: str, own: OwnTask) -> None:
+    def add_own(self, task_id: str, own: OwnTask, media: SentMedia | None = None) -> None:
         """Note a task of ours."""
         self.own[task_id] = own
         if len(self.own) > _REMEMBERED_TASKS:
             self.own.popitem(last=False)
+        if media is not None:
+            self.media[task_id] = media
+            if len(self.media) > _REMEMBERED_MEDIA:
+                self.media.popitem(last=False)
 
     def forget(self, task_id: str) -> None:
         """Take back that a task is ours: whoever was to have it could not note it."""
         self.own.pop(task_id, None)
+        self.media.pop(task_id, None)
 
     def saw(self, tasks: Iterable[Task], now: float) -> None:
         """Note tasks that stand in the list at `now`, Unix seconds."""
         self.has_seen_list = True
         for task in tasks:
-            self._seen.setdefault(task.task_id, now)
+            if task.task_id not in self.own:
+                self._seen.setdefault(task.task_id, now)
         while len(self._seen) > _REMEMBERED_TASKS:
             self._seen.popitem(last=False)
 
@@ -132,7 +155,7 @@ class Listing:
         """Return whether what comes after `page` is certainly older than `since`."""
         return any(self.is_older(task, since) for task in page) and is_newest_first(self.tasks, self.known.own)
 
-    def strangers(self, since: float) -> list[Task]:
+    def candidates(self, since: float) -> list[Task]:
         """Return the tasks that are not known to be ours or older than `since`."""
         return [task for task in self.tasks if task.task_id not in self.known.own and not self.is_older(task, since)]
 

@@ -18,13 +18,13 @@ was certainly created since, by the service's clock as tasks of our own show it.
 from __future__ import annotations
 
 import itertools
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from .._uploads.fingerprint import TAIL_BYTES, MediaDigest, key_of_url
-from .known_tasks import OwnTask, ServiceClock, is_after, media_kind
+from .known_tasks import SentMedia, ServiceClock, is_after, media_kind
+from .task_options import contested_options, options_agree, same_value, shown_option, shown_options, shows_options
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -34,13 +34,12 @@ if TYPE_CHECKING:
 
 _SHOWN_CANDIDATES = 20
 WITHOUT_RESULT = frozenset({"failed", "cancelled"})
-_TASK_OPTIONS = ("model", "input_language", "output_language")
 _URL_FIELDS = ("url", "source_url", "media_url")
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class Doubt:
-    """A submission whose fate is unknown, and what its task would be recognised by.
+class Submission:
+    """A submission of which nobody knows whether it was accepted, and what its task would be recognised by.
 
     Attributes:
         name: the file's name as sent.
@@ -111,12 +110,12 @@ class Source:
     sha256: str | None = None
 
 
-def is_same_media(doubt: Doubt, source: Source) -> bool | None:
-    """Return whether a source is the doubted submission's media; None where what was read of it does not tell."""
-    digest, content = doubt.digest, doubt.content
+def is_same_media(submission: Submission, source: Source) -> bool | None:
+    """Return whether a source is a submission's media; None where what was read of it does not tell."""
+    digest, content = submission.digest, submission.content
     if source.size is None or (digest is None and content is None):
         return None
-    if source.size != doubt.size:
+    if source.size != submission.size:
         return False
     if content is not None and source.sha256 is not None:
         return content[1] == source.sha256
@@ -132,12 +131,17 @@ def is_same_media(doubt: Doubt, source: Source) -> bool | None:
     return True if digest.size <= TAIL_BYTES else None
 
 
-def kept_kinds(own: Mapping[str, OwnTask], sources: Mapping[str, Source]) -> dict[str, bool]:
+def tells_too_little(source: Source, submissions: Iterable[Submission]) -> bool:
+    """Return whether more of a source has to be read before it is known whose media it is."""
+    return source.sha256 is None and any(is_same_media(submission, source) is None for submission in submissions)
+
+
+def kept_kinds(own: Mapping[str, SentMedia], sources: Mapping[str, Source]) -> dict[str, bool]:
     """Return for kinds of media whether sources are kept as they were sent, as far as tasks of our own show (A18)."""
     kept: dict[str, bool] = {}
     for task_id, source in sources.items():
         sent = own.get(task_id)
-        if sent is not None and sent.size is not None and source.size is not None:
+        if sent is not None and source.size is not None:
             kind = media_kind(sent.name)
             same_end = sent.digest is None or source.tail_sha256 in {None, sent.digest.tail_sha256}
             kept[kind] = kept.get(kind, True) and sent.size == source.size and same_end
@@ -145,40 +149,41 @@ def kept_kinds(own: Mapping[str, OwnTask], sources: Mapping[str, Source]) -> dic
 
 
 def decide(
-    doubts: Sequence[Doubt],
-    strangers: Sequence[Task],
+    submissions: Sequence[Submission],
+    candidates: Sequence[Task],
     sources: Mapping[str, Source],
     *,
     complete: bool,
     kept: Mapping[str, bool],
     clock: ServiceClock | None = None,
 ) -> list[Proof]:
-    """Return the proof of each doubt, from the unknown tasks and what their sources show.
+    """Return the proof of each submission, from the unknown tasks and what their sources show.
 
     Args:
-        doubts: the submissions in question.
-        strangers: tasks that are not known to be ours or older, newest first.
+        submissions: the submissions in question.
+        candidates: tasks that are not known to be ours or older, newest first.
         sources: what was read of tasks' sources, by task id.
-        complete: whether `strangers` are all that there are since the first of the submissions.
+        complete: whether `candidates` are all that there are since the first of the submissions.
         kept: see `kept_kinds`.
         clock: see `service_clock`.
     """
-    live = [task for task in strangers if task.status not in WITHOUT_RESULT]
-    index = _Index.of(live, sources, _shown_names(strangers))
-    found = _matches(doubts, index, clock)
+    live = [task for task in candidates if task.status not in WITHOUT_RESULT]
+    index = _Index.of(live, sources, shown_options(candidates))
+    found = _matches(submissions, index, clock)
     taken = {task.task_id for task in found.values()}
-    kept = {**{media_kind(doubts[number].name): True for number in found if not doubts[number].url_key}, **kept}
+    shown_as_sent = (submissions[number] for number in found if submissions[number].url_key is None)
+    kept = {**{media_kind(submission.name): True for submission in shown_as_sent}, **kept}
     rest = [task for task in live if task.task_id not in taken]
     unread = [task for task in rest if (source := sources.get(task.task_id)) is None or source.size is None]
     proofs = []
-    for number, doubt in enumerate(doubts):
+    for number, submission in enumerate(submissions):
         if number in found:
             proofs.append(Proof(task=found[number]))
             continue
         possible: Iterable[Task] = rest
-        if doubt.size is not None and kept.get(media_kind(doubt.name)):
+        if submission.size is not None and kept.get(media_kind(submission.name)):
             # Every other task was certainly made from something else.
-            possible = (task for task in itertools.chain(unread, index.like(doubt)) if task.task_id not in taken)
+            possible = (task for task in itertools.chain(unread, index.like(submission)) if task.task_id not in taken)
         first = {task.task_id: task for task in itertools.islice(possible, _SHOWN_CANDIDATES)}
         proofs.append(_unproven(tuple(first.values()), complete=complete))
     return proofs
@@ -192,45 +197,35 @@ def _unproven(possible: tuple[Task, ...], *, complete: bool) -> Proof:
     return Proof(reason="the list of tasks cannot be read back to the submission")
 
 
-def _matches(doubts: Sequence[Doubt], index: _Index, clock: ServiceClock | None) -> dict[int, Task]:
-    """Return the task that is ours for each doubt that has one, by the doubt's number; no task comes twice.
+def _matches(submissions: Sequence[Submission], index: _Index, clock: ServiceClock | None) -> dict[int, Task]:
+    """Return the task that is ours for each submission that has one, by the submission's number; no task comes twice.
 
     Tasks that show just the options that were sent go first: another may have sent the same file with others.
     """
     found: dict[int, Task] = {}
     taken: set[str] = set()
-    by_time = sorted(range(len(doubts)), key=lambda number: doubts[number].since)
-    contested = _contested_options(doubts)
+    by_time = sorted(range(len(submissions)), key=lambda number: submissions[number].since)
+    contested = contested_options(
+        (submission.url_key or submission.size, submission.options) for submission in submissions
+    )
     for is_exact in (True, False):
         queues: dict[object, Iterator[Task]] = {}
         for number in by_time:
-            doubt = doubts[number]
+            submission = submissions[number]
             if number in found:
                 continue
-            identity = (doubt.media, repr(doubt.options))
+            identity = (submission.media, repr(submission.options))
             if identity not in queues:
-                names = contested[doubt.url_key or doubt.size]
-                same = (task for task in index.same(doubt) if index.may_have(doubt.options, task, names))
-                queues[identity] = iter([task for task in same if not is_exact or _shows_options(doubt.options, task)])
+                names = contested[submission.url_key or submission.size]
+                same = (task for task in index.same(submission) if index.may_have(submission.options, task, names))
+                exact = [task for task in same if not is_exact or shows_options(submission.options, task)]
+                queues[identity] = iter(exact)
             for task in queues[identity]:
-                if task.task_id not in taken and (not doubt.url_key or is_after(task, doubt.since, clock)):
+                if task.task_id not in taken and (not submission.url_key or is_after(task, submission.since, clock)):
                     found[number] = task
                     taken.add(task.task_id)
                     break
     return found
-
-
-def _contested_options(doubts: Sequence[Doubt]) -> Mapping[object, set[str]]:
-    """Return the options that were sent with more than one value for what may be the same media."""
-    first: dict[object, Mapping[str, Any]] = {}
-    contested: dict[object, set[str]] = {}
-    for doubt in doubts:
-        # By size: of one submission the digest may be known, of another of the same media only the hash.
-        other = first.setdefault(doubt.url_key or doubt.size, doubt.options)
-        names = contested.setdefault(doubt.url_key or doubt.size, set())
-        if other is not doubt.options:
-            names |= {name for name in {*other, *doubt.options} if other.get(name) != doubt.options.get(name)}
-    return contested
 
 
 @attrs.frozen
@@ -260,43 +255,43 @@ class _Index:
         with two values for the same media has to be shown.
         """
         for name in {*sent, *contested}:
-            wanted, shown = _plain(sent.get(name)), _shown_option(task, name)
+            wanted, shown = sent.get(name), shown_option(task, name)
             if name in contested:
-                if name not in self._shown or not _same_value(wanted, shown):
+                if name not in self._shown or not same_value(wanted, shown):
                     return False
             elif wanted is not None and shown is None and name in self._shown:
                 return False
         return options_agree(sent, task)
 
-    def same(self, doubt: Doubt) -> Iterator[Task]:
+    def same(self, submission: Submission) -> Iterator[Task]:
         """Iterate over the tasks that show the very URL, or certainly were made from the media."""
-        if doubt.url_key is not None:
-            yield from self._tasks.get(doubt.url_key, ())
+        if submission.url_key is not None:
+            yield from self._tasks.get(submission.url_key, ())
             return
         seen = set()
-        for task in self._made_from(doubt, _telling_keys(doubt)):
-            if task.task_id not in seen and is_same_media(doubt, self._sources[task.task_id]):
+        for task in self._made_from(submission, _telling_keys(submission)):
+            if task.task_id not in seen and is_same_media(submission, self._sources[task.task_id]):
                 seen.add(task.task_id)
                 yield task
 
-    def like(self, doubt: Doubt) -> Iterator[Task]:
+    def like(self, submission: Submission) -> Iterator[Task]:
         """Iterate over the tasks that were, or may have been, made from the media; a task may come twice."""
-        unread = (doubt.size, None) if doubt.digest is not None else (doubt.size, None, "sha256")
-        return self._made_from(doubt, [*_telling_keys(doubt), unread])
+        unread = (submission.size, None) if submission.digest is not None else (submission.size, None, "sha256")
+        return self._made_from(submission, [*_telling_keys(submission), unread])
 
-    def _made_from(self, doubt: Doubt, keys: Iterable[object]) -> Iterator[Task]:
+    def _made_from(self, submission: Submission, keys: Iterable[object]) -> Iterator[Task]:
         for task in itertools.chain.from_iterable(self._tasks.get(key, ()) for key in keys):
-            if is_same_media(doubt, self._sources[task.task_id]) is not False:
+            if is_same_media(submission, self._sources[task.task_id]) is not False:
                 yield task
 
 
-def _telling_keys(doubt: Doubt) -> list[object]:
+def _telling_keys(submission: Submission) -> list[object]:
     """Return the keys of an index under which a source that certainly is the media stands."""
     keys: list[object] = []
-    if doubt.content is not None:
-        keys.append((*doubt.content, "sha256"))
-    if doubt.digest is not None:
-        keys.append((doubt.size, doubt.digest.tail_sha256))
+    if submission.content is not None:
+        keys.append((*submission.content, "sha256"))
+    if submission.digest is not None:
+        keys.append((submission.size, submission.digest.tail_sha256))
     return keys
 
 
@@ -304,43 +299,3 @@ def shown_url_keys(task: Task) -> set[str]:
     """Return the keys of the URLs that a task shows, options not counted."""
     urls = [task.file_name, *(task.extra.get(name) for name in _URL_FIELDS)]
     return {key_of_url(url.strip(), {}) for url in urls if isinstance(url, str) and "://" in url}
-
-
-def _shows_options(sent: Mapping[str, Any], task: Task) -> bool:
-    return all(_same_value(_plain(sent.get(name)), getattr(task, name)) for name in _TASK_OPTIONS)
-
-
-def _shown_names(tasks: Iterable[Task]) -> set[str]:
-    """Return the options that the service shows of some task."""
-    return {name for task in tasks for name in (*_TASK_OPTIONS, *task.extra) if _shown_option(task, name) is not None}
-
-
-def options_agree(sent: Mapping[str, Any], task: Task) -> bool:
-    """Return whether no option that was sent is shown with another value."""
-    for name, value in sent.items():
-        wanted, shown = _plain(value), _shown_option(task, name)
-        if wanted is not None and shown is not None and not _same_value(wanted, shown):
-            return False
-    return True
-
-
-def _shown_option(task: Task, name: str) -> object:
-    return getattr(task, name) if name in _TASK_OPTIONS else task.extra.get(name)
-
-
-def hides_options(sent: Mapping[str, Any], task: Task) -> bool:
-    """Return whether a task does not show an option that was sent."""
-    return any(sent.get(name) is not None and getattr(task, name) is None for name in _TASK_OPTIONS)
-
-
-def _plain(value: object) -> object:
-    return value.value if isinstance(value, Enum) else value
-
-
-def _same_value(sent: object, shown: object) -> bool:
-    scalars = (str, int, float)
-    if sent is None or shown is None:
-        return sent is shown
-    if not isinstance(sent, scalars) or not isinstance(shown, scalars):
-        return True  # what is nested may be shown in many ways
-    return str(sent).strip().casefold() == str(shown).strip().casefold()

@@ -1,4 +1,4 @@
-"""Read from `/source` what a task was made from, as much of it as it takes."""
+"""Read from `/source` what tasks were made from, as much of it as it takes, and each once."""
 
 from __future__ import annotations
 
@@ -7,22 +7,123 @@ import zlib
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+import attrs
+
+from .._api import endpoints
 from .._api.messages import is_html
 from .._downloads.ranges import parse_content_range, parse_unsatisfied_range
-from .._errors import RangeError
+from .._errors import PolyglotError, RangeError, ServiceUnavailableError
 from .._uploads.fingerprint import TAIL_BYTES, Tail
-from .proof import Source
+from .known_tasks import media_kind
+from .proof import WITHOUT_RESULT, Source, is_same_media, tells_too_little
+from .task_options import hides_options, options_agree
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from .._api.messages import ApiRequest
     from .._http.transport import StreamedResponse, Transport
+    from .._models import Task
+    from .known_tasks import SentMedia
+    from .proof import Submission
 
+_COMPARED_WHOLE = 1 << 30
+"""Up to this size media are compared whole: two editions of a show may have the same length, beginning and end."""
+_MEASURED_TASKS = 3
+_REMEMBERED_SOURCES = 10_000
 _WHOLE_ANSWER_BYTES = 256 << 10
 _DISTINCTIVE_SHARE = 16
 _MESSAGES = (b'{"', b"<?xml")
 _PARTIAL, _WHOLE, _UNSATISFIED = 206, 200, 416
+
+
+@attrs.define(eq=False)
+class SourceReader:
+    """Reads what tasks were made from, and remembers it.
+
+    Attributes:
+        sources: what was read, by task id.
+        details: tasks that were asked for by themselves, by id.
+    """
+
+    _transport: Transport = attrs.field(repr=False)
+    sources: dict[str, Source] = attrs.field(factory=dict, init=False, repr=False)
+    details: dict[str, Task] = attrs.field(factory=dict, init=False, repr=False)
+
+    def forget_all_but(self, task_ids: Collection[str]) -> None:
+        """Forget the sources of other tasks: what a task was made from may not have been there whole."""
+        self.sources = {key: value for key, value in self.sources.items() if key in task_ids}
+
+    async def read(self, candidates: Sequence[Task], submissions: Iterable[Submission]) -> None:
+        """Read the sources of candidates until each of the submissions has one that may be its task's."""
+        wanted: dict[int, list[Submission]] = {}
+        for submission in submissions:
+            if submission.size is not None:
+                wanted.setdefault(submission.size, []).append(submission)
+        names = {submission.name for same in wanted.values() for submission in same}
+        for task in sorted(candidates, key=lambda task: task.file_name not in names):
+            if not any(wanted.values()):
+                return
+            source = None if task.status in WITHOUT_RESULT else await self._read(task.task_id, wanted)
+            if source is not None and source.size in wanted:
+                same = wanted[source.size]
+                match = await self._match(task, [one for one in same if is_same_media(one, source)])
+                if match is not None:
+                    same.remove(match)
+
+    async def calibrate(self, tasks: Sequence[Task], own: Mapping[str, SentMedia], kinds: Iterable[str]) -> None:
+        """Read the source of a task of our own for each kind of media, to know whether the service keeps such media."""
+        tried = dict.fromkeys(kinds, 0)
+        for task in tasks:
+            kind = media_kind(own[task.task_id].name) if task.task_id in own else None
+            if kind in tried and tried[kind] < _MEASURED_TASKS:
+                source = await self._read(task.task_id, {})
+                tried[kind] = _MEASURED_TASKS if source is not None else tried[kind] + 1
+
+    async def _match(self, task: Task, same: Sequence[Submission]) -> Submission | None:
+        """Return one of the submissions of this task's media whose options the task does not contradict."""
+        shown = self.details.get(task.task_id, task)
+        match = next((one for one in same if options_agree(one.options, shown)), None)
+        if match is None or not hides_options(match.options, shown):
+            return match
+        shown = await self._read_details(shown)
+        return next((one for one in same if options_agree(one.options, shown)), None)
+
+    async def _read_details(self, task: Task) -> Task:
+        """Get a task by itself: the list may not show the options that it was started with."""
+        try:
+            task = (await self._transport.call(endpoints.get(task.task_id), endpoints.parse_task)).parse()
+        except PolyglotError:
+            return task
+        self.details[task.task_id] = task
+        if len(self.details) > _REMEMBERED_SOURCES:
+            del self.details[next(iter(self.details))]
+        return task
+
+    async def _read(self, task_id: str, wanted: Mapping[int, Sequence[Submission]]) -> Source | None:
+        """Return what a task was made from, read as far as it takes to compare it with what is wanted."""
+        source, request = self.sources.get(task_id), endpoints.source(task_id)
+        try:
+            source = source or await read_end(self._transport, request)
+            if source is None or source.size is None:
+                return None
+            same = wanted.get(source.size, ())
+            # Only a whole has a hash to compare, and only it tells where the end may be that of many recordings.
+            head_tells = source.is_distinctive and all(submission.digest is not None for submission in same)
+            if head_tells and source.size > _COMPARED_WHOLE and tells_too_little(source, same):
+                source = attrs.evolve(source, head_sha256=await read_head(self._transport, request))
+            if tells_too_little(source, same):
+                source = await read_whole(self._transport, request)
+        except ServiceUnavailableError:
+            raise
+        except PolyglotError:
+            return None  # not there yet, or never: it is asked once more with the next look
+        if source is None:
+            return None
+        self.sources[task_id] = source
+        if len(self.sources) > _REMEMBERED_SOURCES:
+            del self.sources[next(iter(self.sources))]
+        return source
 
 
 async def read_end(transport: Transport, request: ApiRequest) -> Source | None:

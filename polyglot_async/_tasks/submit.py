@@ -2,7 +2,8 @@
 
 Every call that starts work comes through `Submitter.submit`: `upload`, `from_url`, `transcribe` and each item of a
 batch. What a failure means is decided by the table in `_http.retry`, what became of an ambiguous one by `proof`, and
-each step is noted in the item's record before the next is taken. `settle` does for a crashed run what `submit` does.
+each step is noted in the item's record before the next is taken. `resolve` does
+for a crashed run what `submit` does.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from .._errors import PolyglotError, ServiceUnavailableError, SubmissionUncertai
 from .._http.retry import Action, Attempts, is_late, next_action, stops_batch
 from .._state.items import Item, State
 from .._uploads.fingerprint import key_of_url
-from .known_tasks import OwnTask
+from .known_tasks import OwnTask, SentMedia
 from .outage import CALL_TIMEOUT, OutageGate
 from .pagination import TaskPages
-from .proof import Doubt, Proof
+from .proof import Proof, Submission
 from .prover import Prover
 
 if TYPE_CHECKING:
@@ -120,9 +121,10 @@ class Submitter:
         self, transport: Transport, item: Item, digest: MediaDigest | None, task: Task, began: float
     ) -> None:
         """Note that a task is the item's, even if the call is being cancelled."""
-        runtime, size = transport.runtime, digest.size if digest is not None else None
-        since = began if item.record.submitted_at is None else item.record.submitted_at
-        self.known.add_own(task.task_id, OwnTask(runtime.unix_time(), digest, size, item.record.name, since))
+        runtime, since = transport.runtime, item.record.submitted_at
+        media = None if digest is None else SentMedia(item.record.name, digest.size, digest)
+        own = OwnTask(runtime.unix_time(), began if since is None else since)
+        self.known.add_own(task.task_id, own, media)
         try:
             with anyio.CancelScope(shield=True):
                 await item.move(State.RUNNING, task_id=task.task_id)
@@ -149,20 +151,20 @@ class Submitter:
             return
         self.known.saw(() if page is None else page.items, now)
 
-    async def settle(self, items: list[tuple[Item, Doubt]], *, outage_timeout: float) -> list[Proof]:
+    async def resolve(self, items: list[tuple[Item, Submission]], *, outage_timeout: float) -> list[Proof]:
         """Find out what became of submissions that a crash interrupted, and move their items accordingly.
 
         Raises:
             ServiceUnavailableError: the service did not come back within `outage_timeout` seconds.
         """
-        proofs = await self.prover.prove([doubt for _, doubt in items], timeout=outage_timeout)
-        settled = list(zip([item for item, _ in items], proofs, strict=True))
+        proofs = await self.prover.prove([submission for _, submission in items], timeout=outage_timeout)
+        resolved = list(zip([item for item, _ in items], proofs, strict=True))
         try:
             with anyio.CancelScope(shield=True):
-                for item, proof in settled:
+                for item, proof in resolved:
                     await _move_by(item, proof)
         except BaseException:
-            for item, proof in settled:  # what the record does not have, a later run has to find
+            for item, proof in resolved:  # what the record does not have, a later run has to find
                 if proof.task is not None and item.record.state is not State.RUNNING:
                     self.known.forget(proof.task.task_id)
             raise
@@ -173,7 +175,7 @@ class Submitter:
     ) -> Proof:
         """Return the proof of a task or of absence; raise if there is neither."""
         await item.move(State.AMBIGUOUS, error=str(error))
-        doubt = Doubt(
+        submission = Submission(
             name=item.record.name,
             since=began,
             options=item.record.options,
@@ -182,13 +184,13 @@ class Submitter:
             url_key=None if request.json is None else key_of_url(str(request.json.get("url")).strip(), {}),
         )
         try:
-            (proof,) = await self.prover.prove([doubt], timeout=timeout)
+            (proof,) = await self.prover.prove([submission], timeout=timeout)
         except ServiceUnavailableError as outage:
-            raise uncertain(item, Proof(reason=str(outage)), error) from outage
+            raise uncertain_error(item, Proof(reason=str(outage)), error) from outage
         if proof.absent:
             await item.move(State.NEW)
         elif proof.task is None:
-            raise uncertain(item, proof, error) from error
+            raise uncertain_error(item, proof, error) from error
         return proof
 
 
@@ -207,7 +209,7 @@ async def _move_by(item: Item, proof: Proof) -> None:
         await item.move(State.AMBIGUOUS, error=proof.reason)
 
 
-def uncertain(item: Item, proof: Proof, error: PolyglotError | None = None) -> SubmissionUncertainError:
+def uncertain_error(item: Item, proof: Proof, error: PolyglotError | None = None) -> SubmissionUncertainError:
     """Return the error of a submission of which it cannot be found out whether it was accepted."""
     record = item.record
     cause = f" ({error})" if error is not None else ""

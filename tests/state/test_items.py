@@ -7,7 +7,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from polyglot_async._state.items import UNSETTLED, Item, ItemRecord, State
+from polyglot_async._state.items import AMBIGUOUS_STATES, Item, ItemRecord, State
 
 MOVES = {
     "new": "leaving failed",
@@ -182,11 +182,11 @@ class Submissions(RuleBasedStateMachine):
 
     @rule()
     def crash(self):
-        """The process dies; the next one begins with what is on the disk, and proves what is unsettled."""
+        """The process dies; the next one begins with what is on the disk, and proves what is ambiguous."""
         record = attrs.evolve(self.disk.last, key="k")
         self.item = made(store=self.disk)
         self.item.record = record
-        if record.state in UNSETTLED:
+        if record.state in AMBIGUOUS_STATES:
             self.proven_after_crash()
         else:
             self.may_arrive = False
@@ -204,7 +204,7 @@ class Submissions(RuleBasedStateMachine):
         on_disk = self.disk.last
         if self.accepted or self.may_arrive:
             # Whoever finds this on the disk neither sends it again nor forgets it.
-            assert on_disk.state in {*UNSETTLED, State.RUNNING, State.DONE}
+            assert on_disk.state in {*AMBIGUOUS_STATES, State.RUNNING, State.DONE}
         if on_disk.state is State.RUNNING:
             assert "t-1" == on_disk.task_id
 

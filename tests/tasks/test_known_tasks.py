@@ -3,14 +3,14 @@
 import pytest
 
 from polyglot_async import Task, TaskStatus
-from polyglot_async._tasks.known_tasks import KnownTasks, Listing, OwnTask
+from polyglot_async._tasks.known_tasks import KnownTasks, Listing, OwnTask, SentMedia
 
 NOW = 1_000_000.0
 
 
 def listing_of(*task_ids, own_at):
     known = KnownTasks()
-    known.add_own("own", OwnTask(own_at, None, 5, "a.wav", own_at))
+    known.add_own("own", OwnTask(own_at, own_at))
     listing = Listing(known)
     listing.add([Task(task_id=task_id, status=TaskStatus.COMPLETED) for task_id in task_ids])
     return listing
@@ -27,3 +27,14 @@ def test_a_list_that_shows_a_recent_task_of_ours_is_believed():
 
 def test_a_task_of_days_ago_may_have_left_the_list():
     assert listing_of("other", own_at=NOW - 3 * 86_400).shows_own_of(NOW)
+
+
+def test_what_is_remembered_of_our_tasks_and_of_the_list_does_not_grow_without_end():
+    known = KnownTasks()
+    for number in range(30_000):
+        known.add_own(f"own{number}", OwnTask(NOW), SentMedia("a.mp3", number))
+        known.saw([Task(task_id=f"{kind}{number}", status=TaskStatus.COMPLETED) for kind in ("own", "other")], NOW)
+    assert len(known.own) <= 10_000
+    assert len(known.media) <= 256
+    assert ("own29999" in known.own, "own29999" in known.media) == (True, True)
+    assert known.is_older("other29999", NOW + 1)

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from polyglot_async import Task, TaskStatus
 from polyglot_async._tasks.proof import (
-    Doubt,
     MediaDigest,
-    OwnTask,
+    SentMedia,
     ServiceClock,
     Source,
+    Submission,
     decide,
     is_same_media,
     kept_kinds,
@@ -104,7 +104,7 @@ class Made:
 class World:
     """Our submissions, all tasks, and what can be seen of them."""
 
-    doubts: list
+    submissions: list
     sent: list
     tasks: list
     sources: dict
@@ -134,22 +134,22 @@ def worlds(draw, *, readings=READINGS, shows_options=None, keeps=None, complete=
         source = read(kept, draw(st.sampled_from(readings)))
         if source is not None:
             sources[f"t{number}"] = source
-    doubts = []
+    submissions = []
     for media, options, _ in sent:
         digest = media.digest if draw(st.integers(0, 3)) else None
         content = media.content if digest is None or draw(st.booleans()) else None
-        doubts.append(Doubt(name="talk.mp3", since=0.0, options=options, digest=digest, content=content))
+        submissions.append(Submission(name="talk.mp3", since=0.0, options=options, digest=digest, content=content))
     complete = draw(st.booleans()) if complete is None else complete
     listed = made if complete else made[: draw(st.integers(0, len(made)))]
     if shows_options:  # else nobody could tell an option that was not sent from one that is not shown
         listed = [*listed, Made(task(99, status=TaskStatus.FAILED, output_language="de"), None, {}, None)]
     known = draw(st.booleans())
-    return World(doubts, sent, listed, sources, complete, {".mp3": keeps} if known else {})
+    return World(submissions, sent, listed, sources, complete, {".mp3": keeps} if known else {})
 
 
 def verdicts(world, **changes):
     return decide(
-        world.doubts,
+        world.submissions,
         [made.task for made in world.tasks],
         world.sources,
         **{"complete": world.complete, "kept": world.kept, **changes},
@@ -162,7 +162,7 @@ def group(media, options):
 
 def test_an_option_that_is_shown_of_other_tasks_was_not_sent_with_one_without_it():
     untranslated, other = task(), task(1, output_language="de")
-    sent = doubt(options={"output_language": "ru"})
+    sent = submission(options={"output_language": "ru"})
     sources = {"t0": read(SHORT, "whole"), "t1": read(FILM, "whole")}
     assert (untranslated,) == one_verdict([untranslated, other], sources, of=sent).candidates
     assert untranslated == one_verdict([untranslated], sources, of=sent).task
@@ -237,12 +237,12 @@ SHORT = media_of(100, "", "", "end")
 SILENT = media_of(100_000, "head", "words", "silence")
 
 
-def doubt(media=SHORT, **fields):
-    return Doubt(**{"name": "talk.mp3", "since": 0.0, "digest": media.digest, **fields})
+def submission(media=SHORT, **fields):
+    return Submission(**{"name": "talk.mp3", "since": 0.0, "digest": media.digest, **fields})
 
 
 def one_verdict(tasks, sources, *, of=None, complete=True, kept=KEPT, clock=None):
-    (proof,) = decide([of or doubt()], tasks, sources, complete=complete, kept=kept, clock=clock)
+    (proof,) = decide([of or submission()], tasks, sources, complete=complete, kept=kept, clock=clock)
     return proof
 
 
@@ -267,31 +267,31 @@ def test_names_and_times_prove_nothing():
 def test_the_same_length_and_the_same_silent_end_are_not_the_same_recording(how):
     """Two tracks of one podcast are of equal length, and one of them is silent at the end of both."""
     other = media_of(100_000, "head", "other words", "silence")
-    proof = one_verdict([task()], {"t0": read(other, how)}, of=doubt(SILENT))
+    proof = one_verdict([task()], {"t0": read(other, how)}, of=submission(SILENT))
     assert ((task(),), None, False) == (proof.candidates, proof.task, proof.absent)
-    assert one_verdict([task()], {"t0": read(other, "checksum")}, of=doubt(SILENT)).absent
-    assert task() == one_verdict([task()], {"t0": read(SILENT, "checksum")}, of=doubt(SILENT)).task
+    assert one_verdict([task()], {"t0": read(other, "checksum")}, of=submission(SILENT)).absent
+    assert task() == one_verdict([task()], {"t0": read(SILENT, "checksum")}, of=submission(SILENT)).task
 
 
 def test_head_and_end_of_a_film_are_enough_where_the_end_is_its_own():
-    assert task() == one_verdict([task()], {"t0": read(FILM, "head")}, of=doubt(FILM)).task
+    assert task() == one_verdict([task()], {"t0": read(FILM, "head")}, of=submission(FILM)).task
 
 
 def test_a_file_that_is_gone_is_recognised_by_the_hash_of_the_whole():
-    gone = doubt(digest=None, content=FILM.content)
+    gone = submission(digest=None, content=FILM.content)
     assert task() == one_verdict([task()], {"t0": read(FILM, "whole")}, of=gone).task
     assert (task(),) == one_verdict([task()], {"t0": read(FILM, "head")}, of=gone).candidates
     assert one_verdict([task()], {"t0": read(media_of(9_000_000, "other head", "", "end"), "whole")}, of=gone).absent
 
 
 def test_nothing_is_excluded_for_media_of_which_nothing_is_known():
-    unknown = doubt(digest=None)
+    unknown = submission(digest=None)
     assert (task(),) == one_verdict([task()], {"t0": read(SHORT, "whole")}, of=unknown).candidates
 
 
 def test_one_kind_of_media_tells_nothing_of_another():
     """A service may keep MP3 and transcode video."""
-    film = doubt(name="film.mp4")
+    film = submission(name="film.mp4")
     other = {"t0": read(SILENT, "whole")}
     assert one_verdict([task()], other, of=film, kept={".mp3": True}).candidates
     assert one_verdict([task()], other, of=film, kept={".mp4": True}).absent
@@ -299,12 +299,14 @@ def test_one_kind_of_media_tells_nothing_of_another():
 
 
 def test_what_is_found_by_its_bytes_shows_that_bytes_are_kept():
-    found, absent = decide([doubt(), doubt(SILENT)], [task()], {"t0": read(SHORT, "whole")}, complete=True, kept={})
+    found, absent = decide(
+        [submission(), submission(SILENT)], [task()], {"t0": read(SHORT, "whole")}, complete=True, kept={}
+    )
     assert (task(), True) == (found.task, absent.absent)
 
 
 def test_equal_submissions_have_the_tasks_in_the_order_in_which_they_were_made():
-    first, second = doubt(since=1.0), doubt(since=2.0)
+    first, second = submission(since=1.0), submission(since=2.0)
     tasks = [task(2), task(1)]  # newest first
     sources = dict.fromkeys(("t1", "t2"), read(SHORT, "whole"))
     proofs = decide([second, first], tasks, sources, complete=True, kept=KEPT)
@@ -338,7 +340,7 @@ class Language(enum.StrEnum):
 )
 def test_options_may_not_contradict(sent, shown, agrees):
     listed = task(**shown)
-    proof = one_verdict([listed], {"t0": read(SHORT, "whole")}, of=doubt(options=sent))
+    proof = one_verdict([listed], {"t0": read(SHORT, "whole")}, of=submission(options=sent))
     assert listed == proof.task if agrees else (listed,) == proof.candidates
     assert not proof.absent, "the service may show an option otherwise than it was sent"
 
@@ -346,23 +348,23 @@ def test_options_may_not_contradict(sent, shown, agrees):
 def test_a_task_with_just_the_options_that_were_sent_goes_first():
     tasks = [task(2, output_language="ru"), task(1)]
     sources = dict.fromkeys(("t1", "t2"), read(SHORT, "whole"))
-    doubts = [doubt(options={"output_language": "ru"}), doubt()]
-    proofs = decide(doubts, tasks, sources, complete=True, kept=KEPT)
+    submissions = [submission(options={"output_language": "ru"}), submission()]
+    proofs = decide(submissions, tasks, sources, complete=True, kept=KEPT)
     assert ["t2", "t1"] == [proof.task.task_id for proof in proofs]
 
 
 def test_the_same_file_with_two_sets_of_options_is_not_told_apart_where_options_are_not_shown():
     tasks, sources = [task()], {"t0": read(SHORT, "whole")}
-    doubts = [doubt(options={"output_language": "ru"}), doubt(options={"output_language": "en"})]
-    for proof in decide(doubts, tasks, sources, complete=True, kept=KEPT):
+    submissions = [submission(options={"output_language": "ru"}), submission(options={"output_language": "en"})]
+    for proof in decide(submissions, tasks, sources, complete=True, kept=KEPT):
         assert (None, False, (task(),)) == (proof.task, proof.absent, proof.candidates)
 
 
 URL = "https://media.example/latest.mp3"
 
 
-def url_doubt(**fields):
-    return doubt(**{"digest": None, "url_key": key_of_url(URL, {}), "since": NOON.timestamp(), **fields})
+def url_submission(**fields):
+    return submission(**{"digest": None, "url_key": key_of_url(URL, {}), "since": NOON.timestamp(), **fields})
 
 
 @pytest.mark.parametrize("field", ["file_name", "url", "source_url", "media_url"])
@@ -380,22 +382,22 @@ def test_a_url_is_ours_only_if_it_certainly_was_sent_since(field, age, clock, is
     created = None if age is None else NOON - timedelta(seconds=age)
     shown = {"file_name": URL} if field == "file_name" else {"extra": {field: URL}}
     listed = task(created_at=created, **shown)
-    proof = one_verdict([listed], {}, of=url_doubt(), clock=clock)
+    proof = one_verdict([listed], {}, of=url_submission(), clock=clock)
     assert listed == proof.task if is_ours else (listed,) == proof.candidates
     assert not proof.absent
 
 
 def test_another_url_is_not_ours_and_no_proof_of_absence():
     listed = task(created_at=NOON, extra={"url": f"{URL}?v=2"})
-    proof = one_verdict([listed], {}, of=url_doubt(), clock=ServiceClock(0.0, 0.0))
+    proof = one_verdict([listed], {}, of=url_submission(), clock=ServiceClock(0.0, 0.0))
     assert (listed,) == proof.candidates
 
 
 def test_a_file_may_be_called_like_a_url_key():
-    assert one_verdict([task(file_name=key_of_url(URL, {}))], {}, of=url_doubt()).candidates
+    assert one_verdict([task(file_name=key_of_url(URL, {}))], {}, of=url_submission()).candidates
 
 
-OWN = OwnTask(0.0, SHORT.digest, 100, "talk.mp3")
+OWN = SentMedia("talk.mp3", 100, SHORT.digest)
 
 
 @pytest.mark.parametrize(
@@ -409,19 +411,19 @@ OWN = OwnTask(0.0, SHORT.digest, 100, "talk.mp3")
     ],
 )
 def test_a_task_of_our_own_shows_whether_bytes_are_kept(source, kept):
-    assert kept == kept_kinds({"own": OWN}, {"own": source, "stranger": read(SILENT, "whole")})
+    assert kept == kept_kinds({"own": OWN}, {"own": source, "other": read(SILENT, "whole")})
 
 
 def test_one_that_is_not_kept_outweighs_others():
     sources = {"a": read(SHORT, "whole"), "b": read(FILM, "whole")}
     assert {".mp3": False} == kept_kinds({"a": OWN, "b": OWN}, sources)
-    assert {} == kept_kinds({"a": OwnTask(0.0)}, sources)
+    assert {} == kept_kinds({}, sources)
 
 
 @given(MEDIA, MEDIA, st.sampled_from(READINGS[1:]), st.booleans(), st.booleans())
 @example(SILENT, media_of(100_000, "head", "other words", "silence"), "head", True, False)
 def test_what_tells_two_media_apart_is_never_wrong(ours, theirs, how, has_digest, has_content):
-    sent = doubt(digest=ours.digest if has_digest else None, content=ours.content if has_content else None)
+    sent = submission(digest=ours.digest if has_digest else None, content=ours.content if has_content else None)
     assert is_same_media(sent, read(theirs, how)) in {ours == theirs, None}
 
 
@@ -431,9 +433,11 @@ def test_a_thousand_submissions_and_ten_thousand_tasks_take_linear_work(kind):
     sizes = [100] * 11_000 if kind in {"equal", "equal size", "other options"} else range(100, 11_100)
     names = ["same"] * 11_000 if kind in {"equal", "other options"} else [f"end {number}" for number in range(11_000)]
     media = [media_of(size, "", "", name) for size, name in zip(sizes, names, strict=True)]
-    doubts = [doubt(one, since=float(number), options={"model": "a"}) for number, one in enumerate(media[:1000])]
+    submissions = [
+        submission(one, since=float(number), options={"model": "a"}) for number, one in enumerate(media[:1000])
+    ]
     if kind == "URLs":
-        doubts = [url_doubt(url_key=key_of_url(f"{URL}?{number}", {})) for number in range(1000)]
+        submissions = [url_submission(url_key=key_of_url(f"{URL}?{number}", {})) for number in range(1000)]
     tasks = [
         task(number, model="b" if kind == "other options" else "a", extra={"url": f"{URL}?{number}"}, created_at=NOON)
         for number in range(10_000)
@@ -442,7 +446,7 @@ def test_a_thousand_submissions_and_ten_thousand_tasks_take_linear_work(kind):
         {} if kind == "unread" else {f"t{number}": read(one, "end") for number, one in enumerate(media[500:10_500])}
     )
     began = time.process_time()
-    proofs = decide(doubts, tasks, sources, complete=True, kept=KEPT, clock=ServiceClock(0.0, 0.0))
+    proofs = decide(submissions, tasks, sources, complete=True, kept=KEPT, clock=ServiceClock(0.0, 0.0))
     assert 3.0 > time.process_time() - began
     found = {"different": 500, "equal": 1000, "equal size": 500, "other options": 0, "URLs": 1000, "unread": 0}[kind]
     assert found == sum(proof.task is not None for proof in proofs)
@@ -452,8 +456,8 @@ def test_a_thousand_submissions_and_ten_thousand_tasks_take_linear_work(kind):
 def test_one_file_with_two_options_is_told_apart_though_each_is_known_in_another_way():
     """Of the first the digest is known, of the second the hash: the task shows the options of the second."""
     media = media_of(100, "head", "words", "end")
-    plain = Doubt(name="a.mp3", since=0.0, digest=media.digest)
-    translated = Doubt(name="a.mp3", since=0.0, options={"output_language": "ru"}, content=media.content)
+    plain = Submission(name="a.mp3", since=0.0, digest=media.digest)
+    translated = Submission(name="a.mp3", since=0.0, options={"output_language": "ru"}, content=media.content)
     made = Task(task_id="t0", status=TaskStatus.QUEUED, output_language="ru")
     first, _ = decide([plain, translated], [made], {"t0": read(media, "checksum")}, complete=True, kept=KEPT)
     assert first.task is None

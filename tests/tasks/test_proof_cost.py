@@ -6,7 +6,7 @@ import time
 import pytest
 
 from polyglot_async import Task, TaskStatus
-from polyglot_async._tasks.proof import Doubt, MediaDigest, Source, decide, key_of_url
+from polyglot_async._tasks.proof import MediaDigest, Source, Submission, decide, key_of_url
 
 DOUBTS, TASKS = 1_000, 10_000
 MOST_CPU_SECONDS = 3.0  # it takes a tenth of that on a machine of today; what grows by pairs takes minutes
@@ -28,10 +28,10 @@ def task(number, **facts):
     return Task(task_id=f"t-{number}", status=TaskStatus.COMPLETED, file_name="talk.mp3", **facts)
 
 
-FILES = [Doubt(name="talk.mp3", since=0.0, digest=digest(number)) for number in range(DOUBTS)]
-SAME = [Doubt(name="talk.mp3", since=0.0, digest=digest(7)) for _ in range(DOUBTS)]
-CONTENTS = [Doubt(name="talk.mp3", since=0.0, content=(500_000, sha(number).hex())) for number in range(DOUBTS)]
-URLS = [Doubt(name="u", since=0.0, url_key=key_of_url(f"https://a.example/{n}.mp3", {})) for n in range(DOUBTS)]
+FILES = [Submission(name="talk.mp3", since=0.0, digest=digest(number)) for number in range(DOUBTS)]
+SAME = [Submission(name="talk.mp3", since=0.0, digest=digest(7)) for _ in range(DOUBTS)]
+CONTENTS = [Submission(name="talk.mp3", since=0.0, content=(500_000, sha(number).hex())) for number in range(DOUBTS)]
+URLS = [Submission(name="u", since=0.0, url_key=key_of_url(f"https://a.example/{n}.mp3", {})) for n in range(DOUBTS)]
 LISTED = [task(number) for number in range(TASKS)]
 LISTED_URLS = [task(number, extra={"url": f"https://a.example/{number}.mp3"}) for number in range(TASKS)]
 
@@ -39,7 +39,7 @@ LISTED_URLS = [task(number, extra={"url": f"https://a.example/{number}.mp3"}) fo
 @pytest.mark.parametrize("complete", [True, False])
 @pytest.mark.parametrize("kept", [{}, {".mp3": True}, {".mp3": False}], ids=str)
 @pytest.mark.parametrize(
-    ("doubts", "tasks", "sources"),
+    ("submissions", "tasks", "sources"),
     [
         (FILES, LISTED, {f"t-{number}": source(number) for number in range(TASKS)}),
         (FILES, LISTED, {f"t-{number}": source(number + DOUBTS) for number in range(TASKS)}),
@@ -67,10 +67,10 @@ LISTED_URLS = [task(number, extra={"url": f"https://a.example/{number}.mp3"}) fo
         "urls not shown",
     ],
 )
-def test_the_work_grows_with_the_sum_and_not_with_the_product(doubts, tasks, sources, kept, complete):
+def test_the_work_grows_with_the_sum_and_not_with_the_product(submissions, tasks, sources, kept, complete):
     began = time.process_time()
-    proofs = decide(doubts, tasks, sources, complete=complete, kept=kept)
+    proofs = decide(submissions, tasks, sources, complete=complete, kept=kept)
     assert time.process_time() - began < MOST_CPU_SECONDS
-    assert len(doubts) == len(proofs)
+    assert len(submissions) == len(proofs)
     found = [proof.task.task_id for proof in proofs if proof.task is not None]
     assert len(found) == len(set(found)), "no task is two submissions'"
