@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-    from .._http.transport import StreamedResponse
+    from .._http.streamed_response import StreamedResponse
 
 _DEFAULT_SIZES = PartSizes()
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
-    from .._http.transport import StreamedResponse
+    from .._http.streamed_response import StreamedResponse
 
 _OK = 200
 _HTML_KINDS = frozenset({"html", "htm", "xhtml"})

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from .._api.messages import ApiRequest
-    from .._http.transport import StreamedResponse, Transport
+    from .._http.streamed_response import StreamedResponse
+    from .._http.transport import Transport
     from .._runtime import Runtime
 
 _OK = 200

@@ -7,7 +7,7 @@ in `retry` decides. What a table cannot decide (what became of an ambiguous subm
 from __future__ import annotations
 
 import logging
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
@@ -29,9 +29,10 @@ from .._version import __version__
 from .httpx_errors import explain_proxy, location_error, translate
 from .redirects import MOST_REDIRECTS, REDIRECT_STATUSES, is_same_origin, may_follow, redirect_error
 from .retry import LONGEST_RETRY_AFTER, Action, Attempts, delay, is_permanent, next_action
+from .streamed_response import StreamedResponse, close, drop
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from .._limits.limiter import Limiter, TaskSlotLease
     from .._uploads.form_body import FormBody, JsonBody
@@ -48,48 +49,6 @@ CONNECT_SECONDS = 10.0
 LARGEST_BUFFERED_ANSWER = 256 << 20
 LARGE_ANSWER = 128 << 10
 """A long recording has megabytes of segments: from this size on an answer is parsed in a worker thread."""
-_BUFFERED_PIECES = 100
-
-
-@attrs.define
-class StreamedResponse:
-    """An answer whose body is still on the wire.
-
-    Attributes:
-        status_code: HTTP status, 200 or 206.
-        headers: names in lower case.
-    """
-
-    status_code: int
-    headers: Mapping[str, str]
-    _response: httpx.Response = attrs.field(repr=False)
-
-    @property
-    def url(self) -> str:
-        """The URL that answered, without query."""
-        return bare_url(str(self._response.request.url))
-
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """Iterate over the body as it arrives, undecoded.
-
-        Raises:
-            ApiConnectionError: the connection was lost before the end.
-        """
-        pieces = self._response.aiter_raw()
-        try:
-            async for chunk in pieces:
-                yield chunk
-        except httpx.HTTPError as error:
-            raise translate(error, self._response.request, body_complete=True) from error
-        except httpx.StreamError:
-            try:
-                yield self._response.content  # of a transport that answers with a whole body, as mocks do
-            except httpx.ResponseNotRead:
-                problem = "this answer is closed or was read before: read it once, inside its `with`"
-                raise ConfigurationError(problem) from None
-        except GeneratorExit:
-            await _drop(self._response, pieces)
-            raise
 
 
 @attrs.frozen(kw_only=True)
@@ -175,7 +134,7 @@ class Transport:
         try:
             yield StreamedResponse(response.status_code, dict(response.headers.items()), response)
         finally:
-            await _close(response)
+            await close(response)
 
     async def _before_retry(
         self,
@@ -289,7 +248,7 @@ class Transport:
                     _log_answer(response, self.runtime.monotonic() - started)
         except BaseException:
             if response is not None:  # cancelled while the media was being closed
-                await _close(response)
+                await close(response)
             raise
         return response
 
@@ -323,7 +282,7 @@ class Transport:
             async for chunk in chunks:
                 body += chunk
                 if len(body) > (LARGEST_BUFFERED_ANSWER if most is None else most):
-                    await _drop(response, chunks)
+                    await drop(response, chunks)
                     if most is None:
                         raise ResponseDecodeError(f"{method} {url}: the answer does not end", method=method, url=url)
                     break
@@ -336,23 +295,6 @@ class Transport:
                 await response.aclose()
         headers = dict(response.headers.items())
         return ApiResponse(status_code=response.status_code, headers=headers, body=bytes(body), method=method, url=url)
-
-
-async def _drop(response: httpx.Response, chunks: AsyncIterator[bytes]) -> None:
-    """Close a response that is not read to its end, and run the generators below to their ends.
-
-    Trio complains of generators that are forgotten midway, and there are five of httpx and httpcore in a row.
-    """
-    await _close(response)
-    with anyio.CancelScope(shield=True), suppress(Exception):
-        for _ in range(_BUFFERED_PIECES):
-            await anext(chunks)
-
-
-async def _close(response: httpx.Response) -> None:
-    # Shielded, so that a cancelled call still returns its connection to the pool or closes it.
-    with anyio.CancelScope(shield=True):
-        await response.aclose()
 
 
 def _log_answer(response: httpx.Response, seconds: float) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from .._batch.outcomes import BatchProgress
 from .._downloads.remote_file import MediaStream, RemoteMedia
 from .._errors import ConfigurationError
-from .._http.transport import StreamedResponse
+from .._http.streamed_response import StreamedResponse
 from .._tasks.pagination import TaskList
 from .twin import Forwarded, Twin, iterating, parameters_of
 

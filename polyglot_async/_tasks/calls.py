@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from .._concurrency import OnProgress
     from .._downloads.remote_file import MediaStream, RemoteMedia
-    from .._http.transport import StreamedResponse, Transport
+    from .._http.streamed_response import StreamedResponse
+    from .._http.transport import Transport
     from .._models import Transcript, UrlValidation
     from .._uploads.sources import MediaSource
     from .poller import TaskPoller

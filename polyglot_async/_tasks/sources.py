@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from .._api.messages import ApiRequest
-    from .._http.transport import StreamedResponse, Transport
+    from .._http.streamed_response import StreamedResponse
+    from .._http.transport import Transport
     from .._models import Task
     from .known_tasks import SentMedia
     from .proof import Submission
