@@ -29,7 +29,7 @@ async def report_progress(on_progress: OnProgress | None, done: int, total: int 
 
 @contextmanager
 def unwrapped() -> Iterator[None]:
-    """Raise the first real error of a group, and a cancellation only where there is nothing else.
+    """Raise the first error of a group: an exit such as Ctrl-C before any other, a cancellation if there is no other.
 
     Stands before the task group that it unwraps: `with unwrapped(): async with anyio.create_task_group(): ...`.
     """
@@ -37,7 +37,9 @@ def unwrapped() -> Iterator[None]:
         yield
     except BaseExceptionGroup as group:
         leaves = list(_leaves(group))
-        error = next((leaf for leaf in leaves if isinstance(leaf, Exception)), leaves[0])
+        exits = [leaf for leaf in leaves if isinstance(leaf, KeyboardInterrupt | SystemExit)]
+        errors = [leaf for leaf in leaves if isinstance(leaf, Exception)]
+        error = (exits or errors or leaves)[0]
         raise error from error.__cause__
 
 
