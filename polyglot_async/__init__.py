@@ -10,11 +10,10 @@ is loaded when the first of its names is used (PEP 562).
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
+from ._lazy import lazy_names
 from ._version import __version__
 
+TYPE_CHECKING = False  # as in _lazy
 if TYPE_CHECKING:
     from . import subtitles, webhooks
     from ._api.messages import RawResponse
@@ -116,7 +115,6 @@ __all__ = [
     "webhooks",
 ]
 
-_MODULES = ("subtitles", "webhooks")
 _LAZY_ATTRS = {name: "_errors" for name in __all__ if name.endswith("Error")} | {
     "AsyncPolyglot": "_client",
     "AsyncTranscriptions": "_tasks.calls",
@@ -142,17 +140,11 @@ _LAZY_ATTRS = {name: "_errors" for name in __all__ if name.endswith("Error")} | 
     "Upload": "_batch.outcomes",
     "UrlValidation": "_models",
     "WebhookEvent": "_models",
+    "subtitles": "subtitles",
+    "webhooks": "webhooks",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f".{name}", __name__)
-    if name not in _LAZY_ATTRS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{_LAZY_ATTRS[name]}", __name__), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_names(__name__, _LAZY_ATTRS)
 
 
 def __dir__() -> list[str]:

@@ -8,14 +8,9 @@ from typing import TYPE_CHECKING, Any, overload
 import attrs
 from anyio import to_thread
 
+from .. import _downloads, _uploads
 from .._api import endpoints
-from .._downloads.download import conversion_format, download_file, save_stream
-from .._downloads.html_page import open_file_stream
-from .._downloads.range_reader import RangedFile
-from .._downloads.remote_file import open_media, open_stream
 from .._models import Task, TaskStatus
-from .._uploads.form_body import FormBody
-from .._uploads.sources import media_from
 from .pagination import TaskList
 from .raw_calls import RawTranscriptions, TaskOrId, check_page_size, id_of
 
@@ -26,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .._concurrency import OnProgress
+    from .._downloads.range_reader import RangedFile
     from .._downloads.remote_file import MediaStream, RemoteMedia
     from .._http.streamed_response import StreamedResponse
     from .._http.transport import Transport
@@ -213,11 +209,12 @@ class AsyncTranscriptions:
         """
         if path is None:
             return (await self.with_raw_response.download(task, kind)).parse()
-        return await download_file(RangedFile(self._transport, endpoints.download(id_of(task), kind)), path)
+        file = _downloads.RangedFile(self._transport, endpoints.download(id_of(task), kind))
+        return await _downloads.download_file(file, path)
 
     def stream_download(self, task: TaskOrId, kind: str) -> AbstractAsyncContextManager[StreamedResponse]:
         """Get a result file as a stream: `async with ... as response: async for chunk in response.chunks()`."""
-        return open_file_stream(self._transport.stream(endpoints.download(id_of(task), kind)), kind)
+        return _downloads.open_file_stream(self._transport.stream(endpoints.download(id_of(task), kind)), kind)
 
     def source(self, task: TaskOrId) -> AbstractAsyncContextManager[MediaStream]:
         """Get the source media as a stream: `async with ... as stream: async for chunk in stream`.
@@ -227,14 +224,14 @@ class AsyncTranscriptions:
         Raises:
             SourceChangedError: the file changed on the server meanwhile.
         """
-        return open_stream(self._source_file(task))
+        return _downloads.open_stream(self._source_file(task))
 
     def open_source(self, task: TaskOrId) -> AbstractAsyncContextManager[RemoteMedia]:
         """Get the source media as a file one can seek in, of which only what is read is fetched.
 
         `async with ... as media: head = await media.read_at(0, 4096)`.
         """
-        return open_media(self._source_file(task))
+        return _downloads.open_media(self._source_file(task))
 
     async def download_source(
         self,
@@ -262,7 +259,7 @@ class AsyncTranscriptions:
             ApiConnectionError: the service keeps breaking off; what is there stays for the next run.
         """
         file = self._source_file(task)
-        return await download_file(file, path, connections=connections, on_progress=on_progress)
+        return await _downloads.download_file(file, path, connections=connections, on_progress=on_progress)
 
     async def convert_audio(
         self,
@@ -287,14 +284,14 @@ class AsyncTranscriptions:
             BadRequestError: the service cannot convert it.
             TransferError: the disk refuses.
         """
-        wanted = conversion_format(path, format)
-        media = await to_thread.run_sync(partial(media_from, source))
+        wanted = _downloads.conversion_format(path, format)
+        media = await to_thread.run_sync(partial(_uploads.media_from, source))
         request = endpoints.convert_audio(wanted, extra)
-        body = FormBody(media, request.fields or (), on_progress)
-        return await save_stream(self._transport.stream(request, body), path)
+        body = _uploads.FormBody(media, request.fields or (), on_progress)
+        return await _downloads.save_stream(self._transport.stream(request, body), path)
 
     def _source_file(self, task: TaskOrId) -> RangedFile:
-        return RangedFile(self._transport, endpoints.source(id_of(task)))
+        return _downloads.RangedFile(self._transport, endpoints.source(id_of(task)))
 
 
 def check_seconds(name: str, value: float | None) -> None:
