@@ -30,9 +30,9 @@ _WRAPPERS = ("task", "data", "result")
 _LISTS = ("items", "tasks", "results", "transcriptions", "data")
 _LONGEST_ID = 1000
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,100}$")
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_SURROGATE = "[\ud800-\udfff]"
 _TASK_FIELDS = frozenset({"status", "audio_duration_seconds", "transcript_preview", "failure_reason"})
-_TASK_PATH = re.compile(r"/transcriptions/([^/]+)(/result)?$")
+_TASK_PATH = r"/transcriptions/([^/]+)(/result)?$"
 
 
 def decode(response: ApiResponse, parse: Callable[[Any], T]) -> T:
@@ -219,7 +219,7 @@ def read_validation(value: Any, response: ApiResponse, url: str) -> UrlValidatio
 
 def task_id_in(url: str) -> str:
     """Return the id of the task that lies, or whose result lies, at `url`; or an empty string."""
-    match = _TASK_PATH.search(url)
+    match = re.search(_TASK_PATH, url)
     return unquote(match[1]) if match else ""
 
 
@@ -251,7 +251,10 @@ def _is_id(value: object) -> bool:
     if type(value) is not str:
         return type(value) is int
     return (
-        bool(value.strip()) and value not in {".", ".."} and len(value) <= _LONGEST_ID and not _SURROGATE.search(value)
+        bool(value.strip())
+        and value not in {".", ".."}
+        and len(value) <= _LONGEST_ID
+        and not re.search(_SURROGATE, value)
     )
 
 

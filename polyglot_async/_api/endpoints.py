@@ -25,7 +25,6 @@ from .decoding import (
     read_validation,
     task_id_in,
 )
-from .limits_document import read_limits
 from .messages import ApiRequest, ApiResponse, Endpoint, Priority
 from .status_errors import readable_detail
 
@@ -201,6 +200,8 @@ def parse_limits(response: ApiResponse) -> Limits:
     Raises:
         ResponseDecodeError: there are no limits in the document.
     """
+    from .limits_document import read_limits  # noqa: PLC0415 - many clients never ask for the limits
+
     return decode(response, read_limits)
 
 

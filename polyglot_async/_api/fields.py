@@ -9,25 +9,27 @@ import re
 import types
 import typing
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import cattrs
 
-from .._models import Segment, Task, TaskStatus, Transcript, WebhookEvent
+from .._models import Segment, TaskStatus, Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import cattrs
+
 _LARGEST_FLOAT = 1.7976931348623157e308
-_NUMBER = re.compile(r"[+-]?[0-9]{1,300}(?:\.[0-9]{0,300})?(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
+_NUMBER = r"[+-]?[0-9]{1,300}(?:\.[0-9]{0,300})?(?:[eE][+-]?[0-9]{1,3})?"
 _FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _SECONDS_PER_WORD = 0.4
 
 
 def read_fields(value: dict[str, Any], cls: type[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the fields of `cls` that can be read, and all else: unknown fields, and unexpected types."""
-    fields = _FIELDS[cls]
+    fields = _FIELDS.get(cls) or _fields_of(cls)
     known: dict[str, Any] = {}
     extra: dict[str, Any] = {}
     for name, item in value.items():
@@ -67,7 +69,7 @@ def _number(value: Any, _: Any = None) -> float:
     # NaN and the infinities are no JSON, yet Python's parser takes them; `inf` also comes of 1e999.
     if type(value) in {float, int} and -_LARGEST_FLOAT <= value <= _LARGEST_FLOAT:
         return float(value)
-    if type(value) is str and _NUMBER.fullmatch(value.strip()):
+    if type(value) is str and re.fullmatch(_NUMBER, value.strip()):
         return _number(float(value))
     raise ValueError("not a finite number")
 
@@ -162,7 +164,7 @@ def _odd_segments(value: list[Any], extra: dict[str, Any]) -> list[Segment]:
 # -- the models' fields, each with its hook
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _Field:
     """How a field of an answer is read.
 
@@ -182,21 +184,12 @@ class _Field:
 
 
 _EXPECTED: Mapping[Any, frozenset[type]] = {float: frozenset({float, int}), bool: frozenset({bool})}
-_RENAMED = {"text": "transcript"}
+_RENAMED: Mapping[Any, Mapping[str, str]] = {Transcript: {"text": "transcript"}}
+_FIELDS: dict[type[Any], Mapping[str, _Field]] = {}  # of each model that was read
 
 
-def _make_converter() -> cattrs.Converter:
-    converter = cattrs.Converter()
-    hooks: Mapping[Any, Callable[[Any, Any], Any]] = {
-        str: _text, bool: flag, float: _number, datetime: _datetime, TaskStatus: _status
-    }  # fmt: skip
-    for target, hook in hooks.items():
-        converter.register_structure_hook(target, hook)
-    converter.register_structure_hook_func(lambda target: target == tuple[Segment, ...], _segments)
-    return converter
-
-
-def _fields_of(cls: type[Any], converter: cattrs.Converter, renamed: Mapping[str, str]) -> dict[str, _Field]:
+def _fields_of(cls: type[Any]) -> Mapping[str, _Field]:
+    converter, renamed = _converter(), _RENAMED.get(cls, {})
     fields = {}
     for name, annotation in typing.get_type_hints(cls).items():
         if name == "extra":
@@ -210,13 +203,19 @@ def _fields_of(cls: type[Any], converter: cattrs.Converter, renamed: Mapping[str
             _EXPECTED.get(target, frozenset({str, list})),
             target is TaskStatus,
         )
+    _FIELDS[cls] = fields  # only now: other threads may read it
     return fields
 
 
-_converter = _make_converter()
-_FIELDS: Mapping[type[Any], Mapping[str, _Field]] = {
-    Task: _fields_of(Task, _converter, {}),
-    Segment: _fields_of(Segment, _converter, {}),
-    Transcript: _fields_of(Transcript, _converter, _RENAMED),
-    WebhookEvent: _fields_of(WebhookEvent, _converter, {}),
-}
+@cache
+def _converter() -> cattrs.Converter:
+    import cattrs  # noqa: PLC0415 - with the first answer: a start without it is a twentieth faster
+
+    converter = cattrs.Converter()
+    hooks: Mapping[Any, Callable[[Any, Any], Any]] = {
+        str: _text, bool: flag, float: _number, datetime: _datetime, TaskStatus: _status
+    }  # fmt: skip
+    for target, hook in hooks.items():
+        converter.register_structure_hook(target, hook)
+    converter.register_structure_hook_func(lambda target: target == tuple[Segment, ...], _segments)
+    return converter

@@ -43,30 +43,31 @@ _CLASSES: Mapping[int, type[ApiStatusError]] = {
     410: NotFoundError,
     429: RateLimitError,
 }
+# Patterns are texts, which `re` compiles when one is first used and keeps: most programs never see an error.
 # The service is a Russian one, and may speak Russian.
 _LIMIT_WORDS = (
-    ("concurrency", re.compile(r"concurren|simultaneous|parallel|at once|in flight|одновременн|параллельн")),
-    ("daily", re.compile(r"\bdaily\b|\bday\b|сутк|суток|дневн")),
-    ("monthly", re.compile(r"\bmonth|месяц|месячн")),
-    ("burst", re.compile(r"minute|burst|second|too many|\brate|минут|секунд|слишком много")),
+    ("concurrency", r"concurren|simultaneous|parallel|at once|in flight|одновременн|параллельн"),
+    ("daily", r"\bdaily\b|\bday\b|сутк|суток|дневн"),
+    ("monthly", r"\bmonth|месяц|месячн"),
+    ("burst", r"minute|burst|second|too many|\brate|минут|секунд|слишком много"),
 )
 # A file is refused if a sentence speaks of a file, of too much, and of a measure of files ...
-_FILE_WORDS = re.compile(
+_FILE_WORDS = (
     r"file|audio|video|media|recording|upload|payload|entity|body|duration|length|size|\b[kmg]i?b\b|"
     r"файл|аудио|видео|запис|размер|длительност|продолжительност|длин"
 )
-_TOO_MUCH_WORDS = re.compile(
+_TOO_MUCH_WORDS = (
     r"too (?:large|long|big)|(?:larger|longer|bigger|more|greater|shorter|smaller) than|exceed|over the|per file|"
     r"maximum|\bmax\b|limit|at most|up to|allow|"
     r"слишком (?:больш|длинн|велик)|превы|больше|длиннее|максим|не более|лимит"
 )
-_MEASURE_WORDS = re.compile(
+_MEASURE_WORDS = (
     r"duration|length|\bsize\b|\blong\b|too (?:large|big)|larger|longer|shorter|bigger|smaller|per file|bytes|"
     r"\d\s*[kmg]i?b\b|(?:exceed|maximum|max|limit|than)[^.]{0,40}\d\s*(?:min|hour|sec|h\b)|"
     r"слишком (?:больш|длинн|велик)|размер|длительност|продолжительност|длин"
 )
 # ... and not of a limit by time or by number, which passes.
-_PASSING_WORDS = re.compile(
+_PASSING_WORDS = (
     r"requests\b|request (?:rate|limit|count)|quota|per (?:second|minute|hour|day|month)|/ ?(?:s|min|hour|day|month)\b|"
     r"hourly|daily|monthly|today|\bday\b|\bmonth|\brate\b|queue|backlog|too many|took|time[ds]? ?out|"
     r"concurren|simultaneous|parallel|at once|"
@@ -75,28 +76,24 @@ _PASSING_WORDS = re.compile(
 
 _SECRETS = (
     # sk_ keys and JWTs wherever they stand, whatever follows `Bearer` or `Authorization:`, and a URL's password.
-    (re.compile(r"\bsk_[A-Za-z0-9_\-]+"), "sk_***"),
-    (re.compile(r"\beyJ[A-Za-z0-9_\-]+\.[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]*)?"), "***"),
+    (r"\bsk_[A-Za-z0-9_\-]+", "sk_***"),
+    (r"\beyJ[A-Za-z0-9_\-]+\.[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]*)?", "***"),
     (
-        re.compile(
-            r"(\bbearer(?:\s|\\u0020|%20|\+)+)(?!(?:tokens?|auth\w*|schemes?|credentials?|keys?|realm\w*|headers?|is|"
-            r"was|are|or|and|not|must|required|missing|invalid|error\w*|format|type|value)\b|sk_\*)[^\s\"'<>,;\\]+",
-            re.IGNORECASE,
+        (
+            r"(?i)(\bbearer(?:\s|\\u0020|%20|\+)+)(?!(?:tokens?|auth\w*|schemes?|credentials?|keys?|realm\w*|headers?|is|"
+            r"was|are|or|and|not|must|required|missing|invalid|error\w*|format|type|value)\b|sk_\*)[^\s\"'<>,;\\]+"
         ),
         r"\1***",
     ),
     (
-        re.compile(
-            r"(authorization[\"']*\s*[:=]\s*[\"']*(?:(?:bearer|basic|token|digest|apikey)\s+)?)(?!\*|sk_\*)[^\s\"'<>,;}\\]+",
-            re.IGNORECASE,
-        ),
+        r"(?i)(authorization[\"']*\s*[:=]\s*[\"']*(?:(?:bearer|basic|token|digest|apikey)\s+)?)(?!\*|sk_\*)[^\s\"'<>,;}\\]+",
         r"\1***",
     ),
-    (re.compile(r"(\b[a-z][a-z0-9+.\-]{1,20}://)[^/\s\"'<>@]+@", re.IGNORECASE), r"\1***@"),
+    (r"(?i)(\b[a-z][a-z0-9+.\-]{1,20}://)[^/\s\"'<>@]+@", r"\1***@"),
 )
-_URL_QUERY = re.compile(r"(\bhttps?://[^\s\"'<>?#]+)\?[^\s\"'<>]*", re.IGNORECASE)
-_TITLE = re.compile(r"<title\b[^>]{0,200}>(.{0,500}?)</title", re.IGNORECASE | re.DOTALL)
-_MARKUP = re.compile(r"<(script|style)\b.*?</\1\s*>|<!--.*?-->|<[^>]*>", re.IGNORECASE | re.DOTALL)
+_URL_QUERY = r"(?i)(\bhttps?://[^\s\"'<>?#]+)\?[^\s\"'<>]*"
+_TITLE = r"(?is)<title\b[^>]{0,200}>(.{0,500}?)</title"
+_MARKUP = r"(?is)<(script|style)\b.*?</\1\s*>|<!--.*?-->|<[^>]*>"
 _FIRST_WORDS = 120
 _READ_CHARACTERS = 8192
 
@@ -105,7 +102,7 @@ def error_of(response: ApiResponse, now: datetime, *, billable: bool = False) ->
     """Return the exception for an answer that is no success; `billable` where the call starts work."""
     detail, is_json = _read_body(response.body)
     words = (detail or "").lower()
-    limit = next((name for name, pattern in _LIMIT_WORDS if pattern.search(words)), None)
+    limit = next((name for name, pattern in _LIMIT_WORDS if re.search(pattern, words)), None)
     status = response.status_code
     cls = _class_of(status, words, limit, billable=billable)
     shown = re.sub(rf"^{status}\s*[-:]?\s*", "", detail or "")  # many proxies' titles begin with the status
@@ -137,8 +134,8 @@ def _class_of(status: int, words: str, limit: str | None, *, billable: bool) -> 
         return ApiStatusError  # a redirect that cannot be followed
     if status == 403 and billable and limit == "concurrency":  # noqa: PLR2004 - A13
         return RateLimitError
-    refused = _FILE_WORDS.search(words) and _TOO_MUCH_WORDS.search(words) and _MEASURE_WORDS.search(words)
-    if status in {403, 413, 429} and refused and not _PASSING_WORDS.search(words):
+    refused = re.search(_FILE_WORDS, words) and re.search(_TOO_MUCH_WORDS, words) and re.search(_MEASURE_WORDS, words)
+    if status in {403, 413, 429} and refused and not re.search(_PASSING_WORDS, words):
         return BadRequestError
     return _CLASSES.get(status, BadRequestError)
 
@@ -221,10 +218,10 @@ def _first_words(text: str) -> str | None:
     """Return a page's title, or what it says first; of a text its first line."""
     if not text.startswith("<"):
         return _shortened(text.splitlines()[0]) or None if text else None
-    title = _TITLE.search(text)
+    title = re.search(_TITLE, text)
     words = html.unescape(title[1]) if title else ""
     if not words.strip():
-        words = html.unescape(_MARKUP.sub(" ", text[:_READ_CHARACTERS]))
+        words = html.unescape(re.sub(_MARKUP, " ", text[:_READ_CHARACTERS]))
     return _shortened(words, _FIRST_WORDS) or None
 
 
@@ -237,14 +234,14 @@ def _shortened(text: str, most: int = 500) -> str:
 def scrub(text: str) -> str:
     """Return `text` without credentials, and its URLs without passwords and queries."""
     for pattern, replacement in _SECRETS:
-        text = pattern.sub(replacement, text)
-    return _URL_QUERY.sub(r"\1", text)
+        text = re.sub(pattern, replacement, text)
+    return re.sub(_URL_QUERY, r"\1", text)
 
 
 def _scrubbed_body(body: bytes) -> bytes:
     text = body[:KEPT_BODY_BYTES].decode("latin-1")  # every byte is a character, and comes back as it was
     for pattern, replacement in _SECRETS:
-        text = pattern.sub(replacement, text)
+        text = re.sub(pattern, replacement, text)
     return text.encode("latin-1")
 
 

@@ -8,13 +8,13 @@ from urllib.parse import urlsplit
 
 from .._errors import MediaError
 
-_URL = re.compile(r"\s*https?://", re.IGNORECASE)
-_ANY_URL = re.compile(r"\s*([a-z][a-z0-9+.-]+:/{1,2})(.*)", re.IGNORECASE | re.DOTALL)
+_URL = r"(?i)\s*https?://"
+_ANY_URL = r"(?is)\s*([a-z][a-z0-9+.-]+:/{1,2})(.*)"
 
 
 def is_media_url(value: object) -> TypeGuard[str]:
     """Return whether it is a str with an http or https URL, in any case and with white space around it or not."""
-    return isinstance(value, str) and _URL.match(value) is not None
+    return isinstance(value, str) and re.match(_URL, value) is not None
 
 
 def clean_url(value: object) -> str:
@@ -37,7 +37,7 @@ def clean_url(value: object) -> str:
 
 def bare_url(url: str) -> str:
     """Return a URL without user, password, query and fragment, for names and messages; other text as it is."""
-    found = _ANY_URL.fullmatch(url)
+    found = re.fullmatch(_ANY_URL, url)
     if found is None:
         return url
     rest = found[2]
@@ -52,4 +52,4 @@ def bare_url(url: str) -> str:
 
 def is_any_url(text: str) -> bool:
     """Return whether text begins like a URL of any scheme."""
-    return _ANY_URL.match(text) is not None
+    return re.match(_ANY_URL, text) is not None

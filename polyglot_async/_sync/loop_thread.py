@@ -6,7 +6,6 @@ in Python (`Condition`, `Event`, `Future`): interrupted, they stay locked. `Simp
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 from contextlib import suppress
@@ -23,6 +22,7 @@ except ImportError:  # then nobody reads it
     current_async_library_cvar = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Callable
 
 T = TypeVar("T")
@@ -66,6 +66,8 @@ class LoopThread:
                 call.end()
 
     async def _main(self) -> None:
+        import asyncio  # noqa: PLC0415 - by now anyio has loaded it; at the start of a program it takes long
+
         self._stopping = anyio.Event()
         try:
             async with anyio.create_task_group() as self.tasks:

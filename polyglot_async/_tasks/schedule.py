@@ -7,7 +7,6 @@ unfinished after `low` seconds and finished after `high`, so it took something b
 from __future__ import annotations
 
 import math
-import statistics
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -69,7 +68,8 @@ class DurationEstimate:
         """Return what it will be next; None while nothing bounds it from above."""
         if not self._highs:
             return None
-        high = statistics.median(self._highs)
+        highs = sorted(self._highs)
+        high = (highs[len(highs) // 2] + highs[(len(highs) - 1) // 2]) / 2  # the median; `statistics` loads slowly
         low = min(self._low, high)
         # Halving a wide bracket finds the true number in a few steps; a narrow one stays as it is.
         return Expectation(high if high - low <= NARROW * high else (low + high) / 2, high)
