@@ -1,7 +1,7 @@
 """A test module uses private names of the one module that it tests, and of no other.
 
 `tests/<package>/test_<module>*.py` tests `polyglot_async._<package>.<module>`, or `polyglot_async.<package>._<module>`
-where the package is public. What that module itself imports may be taken from it. Everything else, helpers and
+where the package is public; `tests/test_<module>.py` tests `polyglot_async._<module>`. What that module itself imports may be taken from it. Everything else, helpers and
 conftests included, uses public names.
 """
 
@@ -34,12 +34,15 @@ MODULES = {dotted(path): path for path in PACKAGE.rglob("*.py")}
 
 def module_under_test(path):
     """Return the name of the module that a test module tests, or None."""
-    folder = next(
-        (folder for folder in (f"_{path.parent.name}", path.parent.name) if (PACKAGE / folder).is_dir()), None
-    )
-    if folder is None or not path.stem.startswith("test_"):
+    if not path.stem.startswith("test_") or not path.is_relative_to(TESTS):
         return None
-    stems = {module: file.stem.lstrip("_") for module, file in MODULES.items() if folder in file.parts}
+    folder = path.parent.relative_to(TESTS)
+    folders = (PACKAGE / folder, PACKAGE / f"_{folder}")
+    stems = {
+        module: file.stem.lstrip("_")
+        for module, file in MODULES.items()
+        if file.parent in folders or (folder.parts and file.is_relative_to(folders[0]))
+    }
     subject = path.stem.removeprefix("test_")
     fitting = [module for module, stem in stems.items() if f"{subject}_".startswith(f"{stem}_")]
     return max(fitting, key=lambda module: len(stems[module]), default=None)
@@ -130,7 +133,8 @@ def test_no_private_name_of_another_module_is_used(path):
         ("downloads/test_ranges.py", "polyglot_async._downloads.ranges"),
         ("webhooks/test_verify.py", "polyglot_async.webhooks._verify"),
         ("webhooks/conftest.py", None),
-        ("test_models.py", None),
+        ("test_models.py", "polyglot_async._models"),
+        ("client/test_batch.py", None),
     ],
 )
 def test_a_test_module_is_named_after_what_it_tests(test, module):
