@@ -28,7 +28,7 @@ _LONG_WINDOWS = 10
 """A Retry-After longer than so many windows is not about a burst."""
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class AdaptiveLimit:
     """One limit as 429s suggest it.
 
@@ -86,7 +86,7 @@ class AdaptiveLimit:
         return True
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class AdaptiveLimits:
     """What 429s suggest about one account.
 

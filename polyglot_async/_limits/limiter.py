@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .._state.usage import Usage
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class TaskSlotLease:
     """A task slot: taken with the permit of the request that starts the task, held until the task is final.
 
@@ -41,7 +41,7 @@ class TaskSlotLease:
     held: bool = False
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Permit:
     """What one request may leave with; each goes to `Limiter.settle` once.
 
@@ -58,7 +58,7 @@ class Permit:
     takes_slot: bool
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Waiter:
     permit: Permit
     woken: anyio.Event = attrs.field(factory=anyio.Event)

@@ -23,7 +23,7 @@ CLOCK_DRIFT = 0.001
 """Share of a window added to it: two clocks that disagree by less than this cannot make a breach."""
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class SlidingLog:
     """At most `limit` requests in any `window` seconds; None is no limit.
 
@@ -35,7 +35,7 @@ class SlidingLog:
     limit: int | None = None
     window: float = 60.0
     under_way: int = 0
-    stamps: deque[float] = attrs.field(factory=deque, repr=False)
+    stamps: deque[float] = attrs.field(factory=deque)
 
     def wait(self, now: float) -> float | None:
         """Return the seconds until a request may leave: 0 for now, None for "not before one under way is answered"."""
@@ -81,7 +81,7 @@ class Denial:
     resets_at: datetime | None = None
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Counters:
     """Everything that is counted for one account.
 

@@ -28,7 +28,7 @@ SAME_OUTAGE_SECONDS = 120.0
 """Two failures no further apart belong to one outage."""
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class OutageGate:
     """Holds back whatever would start work while the service is down, in maintenance or being redeployed.
 
@@ -39,8 +39,8 @@ class OutageGate:
         over: set when the outage is over; None while there is none.
     """
 
-    _transport: Transport = attrs.field(repr=False)
-    over: anyio.Event | None = attrs.field(default=None, init=False, repr=False)
+    _transport: Transport
+    over: anyio.Event | None = attrs.field(default=None, init=False)
     _down_since: float | None = attrs.field(default=None, init=False)
     _failed_at: float = attrs.field(default=float("-inf"), init=False)
     _slept: float = attrs.field(default=0.0, init=False)

@@ -77,7 +77,7 @@ class TaskPages:
         return page if len(new) == len(page.items) else attrs.evolve(page, items=new)
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class _Tasks:
     _pages: TaskPages
     _items: Iterator[Task] = attrs.field(factory=lambda: iter(()), init=False)

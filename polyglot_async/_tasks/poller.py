@@ -50,7 +50,7 @@ _MOST_MISSED_EVENTS = 2
 """So many ends in a row without an event, and tasks are polled as without webhooks until the next event comes."""
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Wait:
     """One wait. `has_known_start` is True where the task was started by this client, so that its age is known."""
 
@@ -67,7 +67,7 @@ class _Wait:
     error: PolyglotError | None = None
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class TaskPoller:
     """Waits for tasks; see the head of the module.
 
@@ -75,23 +75,23 @@ class TaskPoller:
         receivers: webhook receivers whose events arrive here.
     """
 
-    _known: KnownTasks = attrs.field(repr=False)
-    _schedule: PollSchedule = attrs.field(factory=PollSchedule, repr=False)
+    _known: KnownTasks
+    _schedule: PollSchedule = attrs.field(factory=PollSchedule)
     receivers: int = 0
-    _waits: dict[str, list[_Wait]] = attrs.field(factory=dict, init=False, repr=False)
-    _durations: TaskDurations = attrs.field(factory=TaskDurations, init=False, repr=False)
-    _started: OrderedDict[str, float] = attrs.field(factory=OrderedDict, init=False, repr=False)
-    _events: OrderedDict[str, WebhookEvent] = attrs.field(factory=OrderedDict, init=False, repr=False)
+    _waits: dict[str, list[_Wait]] = attrs.field(factory=dict, init=False)
+    _durations: TaskDurations = attrs.field(factory=TaskDurations, init=False)
+    _started: OrderedDict[str, float] = attrs.field(factory=OrderedDict, init=False)
+    _events: OrderedDict[str, WebhookEvent] = attrs.field(factory=OrderedDict, init=False)
     _missed_events: int = attrs.field(default=0, init=False)
     _is_running: bool = attrs.field(default=False, init=False)
-    _wake: anyio.Event = attrs.field(factory=anyio.Event, init=False, repr=False)
+    _wake: anyio.Event = attrs.field(factory=anyio.Event, init=False)
     _last_poll: float = attrs.field(default=float("-inf"), init=False)
     _not_before: float = attrs.field(default=float("-inf"), init=False)
     _failures: int = attrs.field(default=0, init=False)
     _down_since: float | None = attrs.field(default=None, init=False)
     _unreadable: int = attrs.field(default=0, init=False)
-    _last_error: PolyglotError | None = attrs.field(default=None, init=False, repr=False)
-    _unknown_statuses: set[str] = attrs.field(factory=set, init=False, repr=False)
+    _last_error: PolyglotError | None = attrs.field(default=None, init=False)
+    _unknown_statuses: set[str] = attrs.field(factory=set, init=False)
 
     async def wait(
         self,

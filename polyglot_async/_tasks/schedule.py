@@ -44,7 +44,7 @@ class Expectation:
     at_most: float
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class DurationEstimate:
     """What one number is, learned from lower and upper bounds."""
 
@@ -75,7 +75,7 @@ class DurationEstimate:
         return Expectation(high if high - low <= NARROW * high else (low + high) / 2, high)
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class TaskDurations:
     """How long tasks take: in seconds, and in seconds per second of audio where that is known."""
 

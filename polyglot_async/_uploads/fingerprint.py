@@ -26,7 +26,7 @@ TAIL_BYTES = 64 << 10
 _SUMMED_WHOLE = 1 << 20
 _STRIDE, _SUMMED = 64 << 10, 4 << 10
 
-_CONTENT_KEY = re.compile(r"([0-9]{1,19})-([0-9a-f]{64})(?:-[0-9a-f]{16})?")
+_CONTENT_KEY = r"([0-9]{1,19})-([0-9a-f]{64})(?:-[0-9a-f]{16})?"
 
 
 @attrs.frozen
@@ -49,7 +49,7 @@ class MediaDigest:
     checksum: int | None = attrs.field(default=None, eq=False)
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Tail:
     """The digest of a stream, taken chunk by chunk. A large chunk costs a copy of its last 64 KiB, a small one its own.
 
@@ -58,9 +58,9 @@ class Tail:
     """
 
     size: int = 0
-    _last: bytearray = attrs.field(factory=bytearray, repr=False)
-    _head: bytearray = attrs.field(factory=bytearray, repr=False)
-    _checksum: int = attrs.field(default=0, repr=False)
+    _last: bytearray = attrs.field(factory=bytearray)
+    _head: bytearray = attrs.field(factory=bytearray)
+    _checksum: int = 0
 
     def update(self, chunk: bytes) -> None:
         """Append a chunk."""
@@ -156,7 +156,7 @@ def url_key_of(key: str) -> str:
 
 def content_of_key(key: str) -> tuple[int, str] | None:
     """Return size and hexadecimal SHA-256 of the content that a key stands for; None for the key of a URL."""
-    found = _CONTENT_KEY.fullmatch(key)
+    found = re.fullmatch(_CONTENT_KEY, key)
     return None if found is None else (int(found[1]), found[2])
 
 
