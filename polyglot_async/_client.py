@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from types import EllipsisType, TracebackType
 
-    from ._batch.batch import BatchStream, OnBatchProgress, OnUncertain, Sources
+    from ._batch.batch import BatchStream, Sources
+    from ._batch.options import OnBatchProgress, OnUncertain
     from ._concurrency import OnProgress
     from ._http.credential import ApiKey
     from ._models import Limits, Transcript
@@ -280,7 +281,8 @@ class AsyncPolyglot:
             AuthenticationError: the credential is not accepted; what is in flight stays in the journal.
             QuotaExhaustedError: the day's or the month's requests are spent.
         """
-        from ._batch.batch import BatchOptions, SourceFeed, run_batch  # noqa: PLC0415 - few clients run one
+        from ._batch.batch import SourceFeed, run_batch  # noqa: PLC0415 - few clients run one
+        from ._batch.options import BatchOptions  # noqa: PLC0415 - likewise
 
         options = BatchOptions(
             options={"model": model, "input_language": input_language, "output_language": output_language},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,7 +20,7 @@ from .._errors import (
     TaskError,
 )
 from .._http.retry import Attempts, is_outage, may_pass, stops_batch
-from .._limits.limiter import Limiter, TaskSlotLease
+from .._limits.limiter import TaskSlotLease
 from .._models import Task, TaskStatus, Transcript
 from .._state.items import Item, State
 from .._tasks.outage import BATCH_TIMEOUT
@@ -30,7 +29,7 @@ from .._tasks.raw_calls import check_size
 from .._tasks.submit import uncertain_error
 from .._uploads.form_body import FormBody, JsonBody
 from .item import BatchItem, identify, look_up, name_of
-from .outcomes import BatchProgress, BatchSource, Outcome, Upload, stem_of
+from .outcomes import BatchSource, Outcome, Upload, stem_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -41,58 +40,12 @@ if TYPE_CHECKING:
     from .._tasks.calls import AsyncTranscriptions
     from .._tasks.poller import TaskPoller
     from .._tasks.submit import Submitter
-    from .batch import BatchOptions
+    from .options import BatchOptions
+    from .stats import BatchStats
 
 T = TypeVar("T")
 
 _SAME_CONTENT = "what became of another file with the same content could not be found out in this run"
-
-
-@attrs.define(eq=False)
-class BatchStats:
-    """The counts of a batch, reported to `on_progress` at each change."""
-
-    _limiter: Limiter
-    _on_progress: Callable[[BatchProgress], Awaitable[None] | None] | None
-    taken: int = 0
-    done: int = 0
-    failed: int = 0
-    uncertain: int = 0
-    skipped: int = 0
-    uploading: dict[int, Upload] = attrs.field(factory=dict)
-    processing: dict[int, str] = attrs.field(factory=dict)
-
-    def progress(self) -> BatchProgress:
-        """Return the progress so far."""
-        return BatchProgress(
-            taken=self.taken,
-            uploading=tuple(self.uploading.values()),
-            processing=len(self.processing),
-            done=self.done,
-            failed=self.failed,
-            uncertain=self.uncertain,
-            skipped=self.skipped,
-            requests_today=self._limiter.usage.day_requests,
-        )
-
-    def in_flight(self) -> tuple[str, ...]:
-        """Return the names of what is at the service, or may be."""
-        return (*self.processing.values(), *(upload.name for upload in self.uploading.values()))
-
-    async def report(self) -> None:
-        """Call `on_progress`."""
-        if self._on_progress is not None:
-            answer = self._on_progress(self.progress())
-            if inspect.isawaitable(answer):
-                await answer
-
-    async def end(self, outcome: Outcome | None) -> None:
-        """Count an item that has ended; None for one that was skipped."""
-        self.skipped += outcome is None
-        self.done += outcome is not None and outcome.ok
-        self.failed += outcome is not None and not outcome.ok
-        self.uncertain += outcome is not None and isinstance(outcome.error, SubmissionUncertainError)
-        await self.report()
 
 
 @attrs.define(eq=False, kw_only=True)

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from .._batch.batch import BatchStream, OnUncertain
+    from .._batch.batch import BatchStream
+    from .._batch.options import OnUncertain
     from .._batch.outcomes import Outcome
     from .._client import AsyncPolyglot
     from .._models import Transcript

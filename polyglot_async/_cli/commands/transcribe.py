@@ -17,7 +17,7 @@ from .._sources import find_sources, parse_formats, plan_base_paths
 from .._transcribe import TranscribeOptions, TranscribeRun
 
 if TYPE_CHECKING:
-    from ..._batch.batch import OnUncertain
+    from ..._batch.options import OnUncertain
     from .._settings import Settings
 
 EXAMPLES = """
