@@ -52,3 +52,27 @@ print(*sorted((set(sys.modules) - before) & set({NOT_AT_THE_START})))
 """
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert "" == loaded.strip()
+
+
+@pytest.mark.parametrize("call", ["upload(b'RIFF')", "from_url('https://example.com/a.wav')"])
+def test_what_a_paid_call_needs_is_loaded_before_it_is_sent(call):
+    """An import can fail, for want of a free file descriptor perhaps; then the answer would be lost."""
+    program = f"""
+import asyncio, sys, httpx
+from polyglot_async import AsyncPolyglot
+
+def answer(request):
+    loaded.update(sys.modules)
+    return httpx.Response(200, json={{"task_id": "t1", "status": "queued", "created_at": "2026-01-01T00:00:00Z"}})
+
+async def main():
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        await AsyncPolyglot("sk_key", http_client=http).transcriptions.{call}
+
+loaded = set()
+asyncio.run(main())
+assert loaded
+print(*sorted(name for name in set(sys.modules) - loaded if name.startswith(("cattr", "polyglot_async"))))
+"""
+    loaded_late = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert "" == loaded_late.strip()

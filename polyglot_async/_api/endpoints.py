@@ -25,6 +25,7 @@ from .decoding import (
     read_validation,
     task_id_in,
 )
+from .fields import load_converter
 from .messages import ApiRequest, ApiResponse, Endpoint, Priority
 from .status_errors import readable_detail
 
@@ -74,6 +75,7 @@ ENDPOINTS = (
 
 def check_options(options: Mapping[str, Any], extra: Mapping[str, Any] | None) -> None:
     """Raise TypeError for options that are no text, before anything is sent and paid for."""
+    load_converter()  # here as well: the answer to what was paid for must not be lost to an import that fails
     for name, value in options.items():
         if value is not None and not isinstance(value, str | Enum):
             raise TypeError(f"{name} is {value!r:.60}: pass a str, or None")

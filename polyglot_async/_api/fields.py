@@ -189,7 +189,7 @@ _FIELDS: dict[type[Any], Mapping[str, _Field]] = {}  # of each model that was re
 
 
 def _fields_of(cls: type[Any]) -> Mapping[str, _Field]:
-    converter, renamed = _converter(), _RENAMED.get(cls, {})
+    converter, renamed = load_converter(), _RENAMED.get(cls, {})
     fields = {}
     for name, annotation in typing.get_type_hints(cls).items():
         if name == "extra":
@@ -208,8 +208,9 @@ def _fields_of(cls: type[Any]) -> Mapping[str, _Field]:
 
 
 @cache
-def _converter() -> cattrs.Converter:
-    import cattrs  # noqa: PLC0415 - with the first answer: a start without it is a twentieth faster
+def load_converter() -> cattrs.Converter:
+    """Return cattrs' converter with the hooks above; it is imported here, with the first call."""
+    import cattrs  # noqa: PLC0415 - a start without it is a twentieth faster
 
     converter = cattrs.Converter()
     hooks: Mapping[Any, Callable[[Any, Any], Any]] = {
