@@ -144,7 +144,8 @@ _LAZY_ATTRS = {name: "_errors" for name in __all__ if name.endswith("Error")} | 
     "webhooks": "webhooks",
 }
 
-__getattr__ = lazy_names(__name__, _LAZY_ATTRS)
+if not TYPE_CHECKING:
+    __getattr__ = lazy_names(__name__, _LAZY_ATTRS)
 
 
 def __dir__() -> list[str]:

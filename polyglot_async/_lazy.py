@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], object]:
     """Return the `__getattr__` of a package: `modules` says in which of its modules a name is; its own is the module.
 
-    Type checkers read the same names from imports under `if TYPE_CHECKING`.
+    Type checkers read the same names from imports under `if TYPE_CHECKING`, and must not see it: to them a package that
+    has a `__getattr__` has every name.
     """
 
     def load(name: str) -> object:

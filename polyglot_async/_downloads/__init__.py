@@ -26,16 +26,17 @@ __all__ = [
     "save_stream",
 ]
 
-__getattr__ = lazy_names(
-    __name__,
-    {
-        "RangedFile": "range_reader",
-        "conversion_format": "download",
-        "download_file": "download",
-        "file_body": "html_page",
-        "open_file_stream": "html_page",
-        "open_media": "remote_file",
-        "open_stream": "remote_file",
-        "save_stream": "download",
-    },
-)
+if not TYPE_CHECKING:
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "RangedFile": "range_reader",
+            "conversion_format": "download",
+            "download_file": "download",
+            "file_body": "html_page",
+            "open_file_stream": "html_page",
+            "open_media": "remote_file",
+            "open_stream": "remote_file",
+            "save_stream": "download",
+        },
+    )

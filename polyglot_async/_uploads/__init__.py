@@ -15,4 +15,5 @@ if TYPE_CHECKING:
 
 __all__ = ["FormBody", "JsonBody", "media_from"]
 
-__getattr__ = lazy_names(__name__, {"FormBody": "form_body", "JsonBody": "form_body", "media_from": "sources"})
+if not TYPE_CHECKING:
+    __getattr__ = lazy_names(__name__, {"FormBody": "form_body", "JsonBody": "form_body", "media_from": "sources"})
