@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
 from pathlib import Path, PurePath
 
+from .._files import write_durably
 from ._error_report import InputError
 
 STDOUT = Path("-")
@@ -87,25 +87,7 @@ def write_file(path: Path, text: str, *, overwrite: bool) -> None:
         if _has_content(path, content):
             return
         raise FileExistsError(errno.EEXIST, ALREADY_EXISTS, os.fspath(path))
-    beside = path.with_name(f".{os.urandom(8).hex()}.tmp")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())  # a journal may note at once that it is done
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    with suppress(OSError):  # not every system can
-        number = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
+    write_durably(path, content)  # a journal may note at once that it is done
 
 
 def _has_content(path: Path, content: bytes) -> bool:

@@ -34,6 +34,29 @@ def test_a_file_of_other_content_is_replaced_only_when_asked(tmp_path):
     assert path.read_text() == "new"
 
 
+def test_a_link_is_followed_and_a_mode_is_kept(tmp_path):
+    path, link = tmp_path / "a.txt", tmp_path / "link.txt"
+    path.write_text("old")
+    path.chmod(0o600)
+    link.symlink_to(path)
+    write_file(link, "new", overwrite=True)
+    assert link.is_symlink()
+    assert (path.read_text(), 0o600) == ("new", path.stat().st_mode & 0o777)
+    assert {path, link} == set(tmp_path.iterdir())
+
+
+def test_a_pipe_is_written_to_and_stays_one(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_file(path, "new", overwrite=True)
+        assert os.read(reader, 100) == b"new"
+    finally:
+        os.close(reader)
+    assert path.is_fifo()
+
+
 def test_what_is_no_unicode_is_written_with_a_replacement(tmp_path):
     write_file(tmp_path / "a.txt", "new\ud800", overwrite=False)
     assert (tmp_path / "a.txt").read_text() == "new?"
