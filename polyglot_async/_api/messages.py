@@ -39,7 +39,7 @@ class Priority(IntEnum):
     DOWNLOAD = 3
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Endpoint:
     """One line of the API.
 
@@ -62,7 +62,7 @@ class Endpoint:
     answers: frozenset[int] = frozenset()
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class ApiRequest:
     """A call ready to be sent.
 

@@ -121,7 +121,7 @@ def is_outage(error: PolyglotError) -> bool:
     return isinstance(error, ServerError | ResponseDecodeError)
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Attempts:
     """The attempts of one call, counted once, by whomever it is repeated.
 

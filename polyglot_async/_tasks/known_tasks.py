@@ -67,7 +67,7 @@ class ServiceClock:
     high: float | None = None
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class KnownTasks:
     """Tasks that are no candidates: ours already, or seen in the list before a submission began.
 
@@ -117,7 +117,7 @@ def media_kind(name: str) -> str:
     return PurePath(name).suffix.lower()
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Listing:
     """The list of tasks as far as it was read, newest first, and what its times are worth.
 

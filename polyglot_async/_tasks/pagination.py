@@ -20,7 +20,7 @@ PAGE_SIZE = 100
 # Classes and not generators: one may break off at any task, and nothing is left behind that had to be closed.
 
 
-@attrs.define
+@attrs.define(eq=False)
 class TaskPages:
     """The pages of the list, newest tasks first. A task that moved from one page to the next meanwhile comes once.
 

@@ -32,7 +32,7 @@ _MOST_FAILURES = 3
 _LONGEST_ANSWER = 60.0
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Inquiry:
     """Submissions that one caller asks about, what is known of each so far, and how the inquiry ended."""
 
@@ -46,7 +46,7 @@ class _Inquiry:
         self.proofs = [None] * len(self.submissions)
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Prover:
     """Finds out what became of submissions; see `proof`. Callers at the same time share each look at the list.
 
@@ -55,13 +55,13 @@ class Prover:
         under_way: what is being sent, with an event that is set when that has ended.
     """
 
-    _transport: Transport = attrs.field(repr=False)
-    _gate: OutageGate = attrs.field(repr=False)
-    known: KnownTasks = attrs.field(repr=False)
-    under_way: dict[RequestBody, anyio.Event] = attrs.field(factory=dict, init=False, repr=False)
-    _reader: SourceReader = attrs.field(init=False, repr=False)
-    _waiting: list[_Inquiry] = attrs.field(factory=list, init=False, repr=False)
-    _lock: anyio.Lock | None = attrs.field(default=None, init=False, repr=False)
+    _transport: Transport
+    _gate: OutageGate
+    known: KnownTasks
+    under_way: dict[RequestBody, anyio.Event] = attrs.field(factory=dict, init=False)
+    _reader: SourceReader = attrs.field(init=False)
+    _waiting: list[_Inquiry] = attrs.field(factory=list, init=False)
+    _lock: anyio.Lock | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._reader = SourceReader(self._transport)

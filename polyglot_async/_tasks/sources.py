@@ -38,7 +38,7 @@ _MESSAGES = (b'{"', b"<?xml")
 _PARTIAL, _WHOLE, _UNSATISFIED = 206, 200, 416
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class SourceReader:
     """Reads what tasks were made from, and remembers it.
 
@@ -47,9 +47,9 @@ class SourceReader:
         details: tasks that were asked for by themselves, by id.
     """
 
-    _transport: Transport = attrs.field(repr=False)
-    sources: dict[str, Source] = attrs.field(factory=dict, init=False, repr=False)
-    details: dict[str, Task] = attrs.field(factory=dict, init=False, repr=False)
+    _transport: Transport
+    sources: dict[str, Source] = attrs.field(factory=dict, init=False)
+    details: dict[str, Task] = attrs.field(factory=dict, init=False)
 
     def forget_all_but(self, task_ids: Collection[str]) -> None:
         """Forget the sources of other tasks: what a task was made from may not have been there whole."""

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _OK = 200
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Submitter:
     """Starts the tasks of a client, and knows which ones it has started.
 
@@ -51,8 +51,8 @@ class Submitter:
 
     gate: OutageGate
     prover: Prover
-    known: KnownTasks = attrs.field(repr=False)
-    _on_start: Callable[[str, float], None] = attrs.field(repr=False)
+    known: KnownTasks
+    _on_start: Callable[[str, float], None]
 
     @classmethod
     def over(cls, transport: Transport, known: KnownTasks, on_start: Callable[[str, float], None]) -> Submitter:
