@@ -5,22 +5,22 @@ from __future__ import annotations
 import copy
 import os
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import attrs
 import httpx
 
 from ._api.urls import is_media_url
+from ._arguments import check_count, check_flag, check_function, check_seconds
 from ._concurrency import from_any_thread
-from ._errors import ConfigurationError, PolyglotError
+from ._errors import ConfigurationError, PolyglotError, as_configuration_error
 from ._http.base_url import DEFAULT_BASE_URL, checked_base_url
 from ._http.credential import Credential, Secret
 from ._http.transport import Transport
 from ._limits.limiter import Limiter
-from ._runtime import Runtime
+from ._runtime import Runtime, checked_runtime
 from ._tasks.account import fetch_limits
-from ._tasks.calls import AsyncTranscriptions, check_seconds
+from ._tasks.calls import AsyncTranscriptions
 from ._tasks.known_tasks import KnownTasks
 from ._tasks.poller import TaskPoller
 from ._tasks.schedule import PollSchedule
@@ -86,13 +86,14 @@ class AsyncPolyglot:
             raise ConfigurationError("there is no credential: pass api_key=, or set POLYGLOT_API_KEY")
         if isinstance(api_key, str):
             api_key = Secret(api_key)  # a traceback that shows local variables may show this frame
-        runtime = _checked_runtime(runtime)
-        base_url = base_url or os.environ.get("POLYGLOT_BASE_URL") or DEFAULT_BASE_URL
-        _check_options(timeout, max_retries)
+        with as_configuration_error():
+            _check_options(timeout, max_retries, http_client, allow_insecure_http=allow_insecure_http)
+            runtime = checked_runtime(runtime)
+            limiter = Limiter(limits, on_quota=on_quota, runtime=runtime)
+        base_url = base_url if base_url is not None else os.environ.get("POLYGLOT_BASE_URL") or DEFAULT_BASE_URL
         base_url = checked_base_url(base_url, allow_insecure_http=allow_insecure_http)
         credential = Credential(api_key)
-        limiter = _limiter(limits, on_quota, runtime)
-        self._http = http_client or _own_http_client()
+        self._http = _own_http_client() if http_client is None else http_client
         self._owns_http = self._to_close = http_client is None
         self._transport = Transport(
             http=self._http,
@@ -150,7 +151,8 @@ class AsyncPolyglot:
         view._owns_http = view._to_close = False  # noqa: SLF001 - a view of our own kind
         view._original = self._original or self  # noqa: SLF001 - it closes the connections, so it has to live as long
         view._transport = attrs.evolve(self._transport, **changes)  # noqa: SLF001
-        _check_options(view._transport.timeout, view._transport.max_retries)  # noqa: SLF001
+        with as_configuration_error():
+            _check_options(view._transport.timeout, view._transport.max_retries)  # noqa: SLF001
         view._calls = AsyncTranscriptions(view._transport, self._submitter, self._poller)  # noqa: SLF001
         return view
 
@@ -197,6 +199,8 @@ class AsyncPolyglot:
                 for and fetched without being paid for again.
         """
         check_seconds("timeout", timeout)
+        if on_progress is not None:
+            check_function("on_progress", on_progress)
         calls = self._calls
         if is_media_url(source):
             task = await calls.from_url(
@@ -223,6 +227,8 @@ class AsyncPolyglot:
         An async client's event loop must be running when this is called; the receiver may run in another thread.
         Polling stays a safety net: a task whose event does not come is found all the same.
         """
+        if not callable(getattr(receiver, "subscribe", None)):
+            raise TypeError(f"receiver is {receiver!r:.60}: pass a webhooks.WebhookReceiver")
         unsubscribe: Callable[[], None] | None = receiver.subscribe(from_any_thread(self._poller.notify))
         self._poller.receivers += 1
 
@@ -289,8 +295,8 @@ class AsyncPolyglot:
             extra=extra,
             journal=journal,
             concurrency=concurrency,
-            results=(results,) if isinstance(results, str) else tuple(results),
-            out=None if out is None else Path(out),
+            results=results,
+            out=out,
             on_uncertain=on_uncertain,
             retry_failed=retry_failed,
             on_progress=on_progress,
@@ -306,25 +312,11 @@ def _own_http_client() -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=default_transport())
 
 
-def _checked_runtime(runtime: object) -> Runtime:
-    if runtime is not None and not isinstance(runtime, Runtime):
-        raise ConfigurationError(f"runtime is {runtime!r:.60}: pass a polyglot_async.Runtime, or None")
-    return runtime or Runtime()
-
-
-def _limiter(limits: Limits | None, on_quota: Literal["raise", "wait"], runtime: Runtime) -> Limiter:
-    try:
-        return Limiter(limits, on_quota=on_quota, runtime=runtime)
-    except ValueError as error:
-        raise ConfigurationError(str(error)) from None
-
-
-def _check_options(timeout: float | None, max_retries: object) -> None:
-    try:
-        check_seconds("timeout", timeout)
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(str(error)) from None
-    if timeout == 0:
-        raise ConfigurationError("timeout is 0: pass seconds above 0, or None for no bound")
-    if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
-        raise ConfigurationError(f"max_retries is {max_retries!r}: pass 0 or more")
+def _check_options(
+    timeout: float | None, max_retries: int, http_client: object = None, *, allow_insecure_http: bool = False
+) -> None:
+    check_seconds("timeout", timeout, above=True)
+    check_count("max_retries", max_retries, least=0)
+    check_flag("allow_insecure_http", allow_insecure_http)
+    if http_client is not None and not isinstance(http_client, httpx.AsyncClient):
+        raise TypeError(f"http_client is {http_client!r:.60}: pass an httpx.AsyncClient, or None")

@@ -34,10 +34,11 @@ Errors hold plain data and never a live response, so that they can be pickled an
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from ._models import Task
@@ -74,6 +75,15 @@ class PolyglotError(Exception):
 
 class ConfigurationError(PolyglotError):
     """The client cannot be used as configured: no credential, a bad base URL, a missing extra."""
+
+
+@contextmanager
+def as_configuration_error() -> Iterator[None]:
+    """Raise what is raised of a wrong argument, TypeError or ValueError, as ConfigurationError."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(str(error)) from None
 
 
 class MediaError(PolyglotError):

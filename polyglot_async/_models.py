@@ -18,6 +18,7 @@ from typing import Any
 import attrs
 
 from . import subtitles
+from ._arguments import check_choice
 from ._files import write_durably
 
 _NOTHING: Mapping[str, Any] = {}
@@ -146,12 +147,13 @@ class Transcript:
         """Render as "srt", "vtt", "txt" or "json", without a request.
 
         Raises:
-            ValueError: the format is not one of these, or it needs times and the transcript has no segments.
+            TypeError: the format is no text.
+            ValueError: it is not one of these, or it needs times and the transcript has no segments.
         """
-        renderer = _RENDERERS.get(format.lower())
-        if renderer is None:
-            raise ValueError(f"cannot render {format!r}: choose one of {', '.join(_RENDERERS)}")
-        return renderer(self)
+        given: object = format
+        known = given.lower() if isinstance(given, str) else given
+        check_choice("format", known, _RENDERERS)
+        return _RENDERERS[str(known)](self)
 
     def save(self, path: str | os.PathLike[str], *, format: str | None = None) -> Path:  # noqa: A002
         """Write to `path` as UTF-8, in the format of its suffix (.srt, .vtt, .txt, .json) or in `format`.

@@ -44,3 +44,20 @@ class Runtime:
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
     random: Callable[[], float] = random.random
     poll_schedule: PollSchedule | None = None
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("monotonic", "utc_now", "unix_time", "sleep", "random"):
+            value = getattr(self, name)
+            if not callable(value):
+                raise TypeError(f"{name} is {value!r:.60}: pass a function")
+
+
+def checked_runtime(runtime: object) -> Runtime:
+    """Return the runtime that was given, or the usual one.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if runtime is not None and not isinstance(runtime, Runtime):
+        raise TypeError(f"runtime is {runtime!r:.60}: pass a polyglot_async.Runtime, or None")
+    return runtime or Runtime()

@@ -156,7 +156,7 @@ def test_the_format_given_wins_over_the_suffix(tmp_path):
 
 @pytest.mark.parametrize("name", ["talk.docx", "talk.mp3"])
 def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path, name):
-    with pytest.raises(ValueError, match="choose one of srt, vtt, txt, json"):
+    with pytest.raises(ValueError, match=r"format is .*: pass 'srt', 'vtt', 'txt' or 'json'"):
         TRANSCRIPT.save(tmp_path / name)
 
     assert [] == list(tmp_path.iterdir())

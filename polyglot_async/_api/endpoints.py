@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote
 
+from .._arguments import check_text
 from .._errors import ResponseDecodeError
 from .._models import UrlValidation
 from .decoding import (
@@ -81,6 +82,8 @@ def check_options(options: Mapping[str, Any], extra: Mapping[str, Any] | None) -
             raise TypeError(f"{name} is {value!r:.60}: pass a str, or None")
     if extra is not None and not isinstance(extra, Mapping):
         raise TypeError(f"extra is {extra!r:.60}: pass a dict of options, or None")
+    for name in extra or ():
+        check_text("the name of an option in extra", name)
 
 
 def upload(options: Mapping[str, Any], extra: Mapping[str, Any] | None) -> ApiRequest:
@@ -97,6 +100,7 @@ def from_url(url: str, options: Mapping[str, Any], extra: Mapping[str, Any] | No
 
 def validate_url(url: str, options: Mapping[str, Any], extra: Mapping[str, Any] | None) -> ApiRequest:
     """Build a check of a URL; the same JSON as `from_url` (A2)."""
+    check_options(options, extra)
     return ApiRequest(endpoint=VALIDATE_URL, path=VALIDATE_URL.template, json=_json_body(url, options, extra))
 
 
@@ -132,6 +136,7 @@ def source(task_id: str) -> ApiRequest:
 
 def convert_audio(to: str, extra: Mapping[str, Any] | None) -> ApiRequest:
     """Build a conversion; the wanted format is the form field `format` (A6)."""
+    check_options({"format": to}, extra)
     fields = _query({"format": to}, extra)
     return ApiRequest(endpoint=CONVERT_AUDIO, path=CONVERT_AUDIO.template, fields=fields)
 
@@ -211,6 +216,8 @@ def _segment(value: str, what: str) -> str:
     """Escape one path segment, so that no id can lead elsewhere on the service."""
     if isinstance(value, Enum):
         value = value.value
+    if not isinstance(value, str):
+        raise TypeError(f"invalid {what}: {value!r:.60}: pass a str")
     if value in {"", ".", ".."}:
         raise ValueError(f"invalid {what}: {value!r}")
     return quote(value, safe="")

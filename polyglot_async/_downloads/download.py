@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import attrs
 from anyio import to_thread
 
+from .._arguments import check_choice
 from .._concurrency import OnProgress, report_progress, unwrapped
 from .._errors import RangeError, SourceChangedError
 from .file_writer import FileWriter, open_file_writer
@@ -19,14 +22,15 @@ from .range_reader import RangedFile
 from .ranges import ByteRange, PartSizes, Validator
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from contextlib import AbstractAsyncContextManager
-    from pathlib import Path
 
     from anyio.abc import TaskGroup
 
     from .._http.streamed_response import StreamedResponse
 
 _DEFAULT_SIZES = PartSizes()
+CONVERSION_FORMATS = ("mp3", "wav", "ogg", "m4a", "flac")
 
 
 async def download_file(
@@ -48,8 +52,6 @@ async def download_file(
         ResponseDecodeError: the answer is a page of a proxy, not the file.
         ApiConnectionError: the service keeps breaking off; what is there stays for the next run.
     """
-    if connections < 1:
-        raise ValueError(f"connections is {connections!r}: pass 1 or more")
     partial = await to_thread.run_sync(PartialDownload, path, file.request.path)
     try:
         resumed = bool(partial.done) and partial.validator.if_range is not None
@@ -98,19 +100,30 @@ async def _write_answer(answer: AbstractAsyncContextManager[StreamedResponse], p
                 partial.total += len(chunk)
 
 
-def conversion_format(path: str | os.PathLike[str], format: str | None = None) -> str:  # noqa: A002 - the API's own word
-    """Return the format to convert to: `format`, else the suffix of the name of `path` in lower case.
+def conversion_format(
+    path: str | os.PathLike[str],
+    format: str | None = None,  # noqa: A002 - the API's own word
+    extra: Mapping[str, Any] | None = None,
+) -> str:
+    """Return the format to convert to, in lower case: `format`, else the suffix of the name of `path`.
+
+    A format that `extra` names overrules it, and is for the service to know (A6).
 
     Raises:
-        ValueError: the name has no suffix that could be a format.
+        ValueError: it is none of `CONVERSION_FORMATS`, or the name has no suffix that could be one.
     """
-    if format:
-        return format
-    name = os.path.basename(os.fsdecode(path))  # noqa: PTH119 - a path may be bytes
-    suffix = os.path.splitext(name)[1][1:].lower()  # noqa: PTH122
-    if not (suffix.isascii() and suffix.isalnum()):
-        raise ValueError(f"{os.fsdecode(path)!r} has no suffix that names a format: pass format=, e.g. format='mp3'")
-    return suffix
+    if extra and "format" in extra:
+        return str(extra["format"])
+    given: object = format
+    if isinstance(given, Enum):
+        given = given.value
+    if given is None or given == "":
+        suffix = given = Path(path).suffix[1:]
+        if not (suffix.isascii() and suffix.isalnum()):
+            raise ValueError(f"{os.fspath(path)!r} has no suffix that names a format: pass format=, e.g. format='mp3'")
+    wanted = given.lower() if isinstance(given, str) else given
+    check_choice("format", wanted, CONVERSION_FORMATS)
+    return str(wanted)
 
 
 @attrs.define

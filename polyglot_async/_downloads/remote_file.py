@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from .._arguments import check_count, check_whole
 from .._errors import ConfigurationError
 from .ranges import ByteRange
 
@@ -105,8 +106,8 @@ class RemoteMedia:
             SourceChangedError: the file is no longer the one that was opened.
             ApiConnectionError: the service keeps breaking off.
         """
-        if offset < 0 or size < 0:
-            raise ValueError(f"cannot read {size} bytes from {offset}")
+        check_count("offset", offset, least=0)
+        check_count("size", size, least=0)
         stop = offset + size if self._file.total is None else min(offset + size, self.size)
         if stop <= offset:
             return b""
@@ -118,13 +119,15 @@ class RemoteMedia:
 
     async def read(self, size: int = -1) -> bytes:
         """Read `size` bytes from the position, or all to the end; the position moves on."""
-        chunk = await self.read_at(self._position, max(0, self.size - self._position) if size < 0 else size)
+        to_end = check_whole("size", size) < 0
+        chunk = await self.read_at(self._position, max(0, self.size - self._position) if to_end else size)
         self._position += len(chunk)
         return chunk
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move the position, as `io.IOBase.seek` does; no request is made. Returns the position."""
         origins = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}
+        check_whole("offset", offset)
         if whence not in origins:
             raise ValueError(f"whence is {whence!r}: pass 0, 1 or 2")
         position = origins[whence] + offset

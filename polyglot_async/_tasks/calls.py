@@ -10,9 +10,10 @@ from anyio import to_thread
 
 from .. import _downloads, _uploads
 from .._api import endpoints
+from .._arguments import check_count, check_function, check_path, check_seconds
 from .._models import Task, TaskStatus
 from .pagination import TaskList
-from .raw_calls import RawTranscriptions, TaskOrId, check_page_size, id_of
+from .raw_calls import RawTranscriptions, TaskOrId, check_page, id_of
 
 if TYPE_CHECKING:
     import os
@@ -140,7 +141,7 @@ class AsyncTranscriptions:
             An async iterable over all tasks; its `pages()` gives them page by page. Nothing is asked before it is
             iterated.
         """
-        check_page_size(page_size)
+        check_page(page_size, filters)
         return TaskList(self._transport, page_size, filters)
 
     async def get(self, task: TaskOrId) -> Task:
@@ -165,7 +166,7 @@ class AsyncTranscriptions:
 
         Args:
             task: the task or its id; one that is final already costs no request.
-            timeout: seconds to wait, or None for as long as it takes.
+            timeout: seconds to wait, or None for as long as it takes. With 0 the task is looked at once.
             poll_interval: seconds between polls of this task, instead of the poller's own schedule.
 
         Raises:
@@ -175,9 +176,10 @@ class AsyncTranscriptions:
             NotFoundError: there is no such task.
         """
         check_seconds("timeout", timeout)
-        check_seconds("poll_interval", poll_interval)
+        check_seconds("poll_interval", poll_interval, above=True)
+        endpoints.get(id_of(task))  # raises for what can be no id, which in the poller would end other waits as well
         if not isinstance(task, Task):
-            task = Task(task_id=id_of(task), status=TaskStatus.QUEUED)
+            task = Task(task_id=task, status=TaskStatus.QUEUED)
         return await self._poller.wait(self._transport, task, timeout=timeout, poll_interval=poll_interval)
 
     async def result(self, task: TaskOrId) -> Transcript:
@@ -209,6 +211,7 @@ class AsyncTranscriptions:
         """
         if path is None:
             return (await self.with_raw_response.download(task, kind)).parse()
+        check_path("path", path)
         file = _downloads.RangedFile(self._transport, endpoints.download(id_of(task), kind))
         return await _downloads.download_file(file, path)
 
@@ -258,6 +261,9 @@ class AsyncTranscriptions:
             SourceChangedError: the file changed on the server during the transfer.
             ApiConnectionError: the service keeps breaking off; what is there stays for the next run.
         """
+        check_path("path", path)
+        check_count("connections", connections)
+        check_function("on_progress", on_progress)
         file = self._source_file(task)
         return await _downloads.download_file(file, path, connections=connections, on_progress=on_progress)
 
@@ -284,7 +290,9 @@ class AsyncTranscriptions:
             BadRequestError: the service cannot convert it.
             TransferError: the disk refuses.
         """
-        wanted = _downloads.conversion_format(path, format)
+        check_path("path", path)
+        check_function("on_progress", on_progress)
+        wanted = _downloads.conversion_format(path, format, extra)
         media = await to_thread.run_sync(partial(_uploads.media_from, source))
         request = endpoints.convert_audio(wanted, extra)
         body = _uploads.FormBody(media, request.fields or (), on_progress)
@@ -292,13 +300,3 @@ class AsyncTranscriptions:
 
     def _source_file(self, task: TaskOrId) -> RangedFile:
         return _downloads.RangedFile(self._transport, endpoints.source(id_of(task)))
-
-
-def check_seconds(name: str, value: float | None) -> None:
-    """Raise for a time that is no number of seconds, before anything is sent."""
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} is {value!r}: pass seconds as a number, or None")
-    if not value >= 0:
-        raise ValueError(f"{name} is {value!r}: pass 0 seconds or more, or None")

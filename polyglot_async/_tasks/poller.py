@@ -104,6 +104,8 @@ class TaskPoller:
     ) -> Task:
         """Wait until a task is completed, and return it.
 
+        With a `timeout` of 0 the task is looked at once.
+
         Raises:
             ServiceUnavailableError: the service has not answered polls for `outage_timeout` seconds.
             TaskFailedError: it failed.
@@ -116,14 +118,25 @@ class TaskPoller:
             now = transport.runtime.monotonic()
             began = now if started is None else started
             wait = _Wait(task, transport, began, started is not None, poll_interval, outage_timeout)
-            with anyio.move_on_after(timeout) as scope:
-                await self._until_over(wait)
+            self._waits.setdefault(task.task_id, []).append(wait)
+            try:
+                if timeout == 0:
+                    await self._look_once(wait)
+                else:
+                    with anyio.move_on_after(timeout):
+                        await self._until_over(wait)
+            finally:
+                self._waits[task.task_id].remove(wait)
+                if not self._waits[task.task_id]:
+                    del self._waits[task.task_id]
+                if not self._is_running and self._waits:
+                    next(iter(self._waits.values()))[0].changed.set()  # it takes over the loop
             task = wait.task
             if wait.error is not None:
                 error = copy.copy(wait.error)  # one poll may have failed for many
                 error.task = task
                 raise error from wait.error.__cause__ or wait.error
-            if scope.cancelled_caught and not wait.is_over:
+            if not wait.is_over:
                 raise self._timeout_error(wait, timeout) from self._last_error
         require_result(task)
         return task
@@ -155,22 +168,23 @@ class TaskPoller:
         )
 
     async def _until_over(self, wait: _Wait) -> None:
-        self._waits.setdefault(wait.task.task_id, []).append(wait)
         self._wake.set()
-        try:
-            while not wait.is_over:
-                if self._is_running:
-                    await wait.changed.wait()
-                    wait.changed = anyio.Event()
-                else:
-                    await self._run(wait)
-        finally:
-            waits = self._waits[wait.task.task_id]
-            waits.remove(wait)
-            if not waits:
-                del self._waits[wait.task.task_id]
-            if not self._is_running and self._waits:
-                next(iter(self._waits.values()))[0].changed.set()  # it takes over the loop
+        while not wait.is_over:
+            if self._is_running:
+                await wait.changed.wait()
+                wait.changed = anyio.Event()
+            else:
+                await self._run(wait)
+
+    async def _look_once(self, wait: _Wait) -> None:
+        """Ask for one task now, whatever the schedule says."""
+        self._apply_events()
+        if not wait.is_over:
+            try:
+                await self._poll_one(attrs.evolve(wait.transport, max_retries=0), wait.task.task_id)
+                self._last_error = None
+            except PolyglotError as error:
+                self._failed(error, [wait.task.task_id], wait.transport.runtime)
 
     async def _run(self, own: _Wait) -> None:
         """Poll for all waits, until the caller's own is over."""
@@ -206,7 +220,7 @@ class TaskPoller:
         fixed = math.inf
         for waits in self._waits.values():
             for wait in waits:
-                if wait.poll_interval:
+                if wait.poll_interval is not None:
                     last = wait.started if wait.polled is None else wait.polled
                     fixed = min(fixed, last + wait.poll_interval)
                 elif not wait.is_over:

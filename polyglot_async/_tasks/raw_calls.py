@@ -11,6 +11,7 @@ from anyio import to_thread
 from .. import _downloads, _uploads
 from .._api import endpoints
 from .._api.urls import bare_url, clean_url
+from .._arguments import check_count, check_function, check_text
 from .._errors import MediaError
 from .._models import Task
 from .._state.items import Item, ItemRecord
@@ -53,6 +54,8 @@ class RawTranscriptions:
         extra: Mapping[str, Any] | None = None,
     ) -> RawResponse[Task]:
         """Upload media and start a task: see `AsyncTranscriptions.upload`."""
+        if on_progress is not None:
+            check_function("on_progress", on_progress)
         # In a thread: even to look at a file may take long on a slow disk.
         media = await to_thread.run_sync(
             partial(_uploads.media_from, source, name=name, size=size, content_type=content_type)
@@ -93,7 +96,10 @@ class RawTranscriptions:
         self, /, *, page_size: int | None = 100, offset: int = 0, cursor: str | None = None, **filters: Any
     ) -> RawResponse[TaskPage]:
         """Get one page of the list of tasks: see `AsyncTranscriptions.list`."""
-        check_page_size(page_size)
+        check_page(page_size, filters)
+        check_count("offset", offset, least=0)
+        if cursor is not None:
+            check_text("cursor", cursor)
         request = endpoints.list_tasks(limit=page_size, offset=offset, cursor=cursor, filters=filters)
         return await self._transport.call(request, endpoints.parse_page)
 
@@ -118,10 +124,12 @@ def check_size(media: Media, most: int | None) -> None:
         raise MediaError(f"{media.name}: has {media.size} bytes, and the plan allows {most}")
 
 
-def check_page_size(page_size: int | None) -> None:
-    """Raise ValueError for a page without tasks."""
-    if page_size is not None and page_size < 1:
-        raise ValueError(f"page_size is {page_size!r}: pass 1 or more")
+def check_page(page_size: int | None, filters: Mapping[str, Any]) -> None:
+    """Raise for a page without tasks, and for filters that pages are asked for with."""
+    if page_size is not None:
+        check_count("page_size", page_size)
+    for name in filters.keys() & {"limit", "offset", "cursor"}:
+        raise TypeError(f"{name} is no filter: it says where a page begins or ends, and page_size sets how long it is")
 
 
 def id_of(task: TaskOrId) -> str:

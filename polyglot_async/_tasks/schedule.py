@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from .._arguments import check_seconds
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -108,10 +110,20 @@ class PollSchedule:
     Attributes:
         min_interval: the least number of seconds between two polls.
         max_interval: the most.
+
+    Raises:
+        TypeError: an interval is no number.
+        ValueError: an interval is not above 0, or the most is less than the least.
     """
 
     min_interval: float = 0.5
     max_interval: float = 30.0
+
+    def __attrs_post_init__(self) -> None:
+        check_seconds("min_interval", self.min_interval, above=True, needed=True)
+        check_seconds("max_interval", self.max_interval, above=True, needed=True)
+        if self.max_interval < self.min_interval:
+            raise ValueError(f"max_interval is {self.max_interval}: pass at least min_interval, {self.min_interval}")
 
     def next_poll_at(self, started: float, polled: float | None, now: float, expected: Expectation | None) -> float:
         """Return when to poll a task next that was started at `started` and last seen unfinished at `polled`."""

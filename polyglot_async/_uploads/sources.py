@@ -156,7 +156,7 @@ def _check_arguments(name: str | None, size: Any, content_type: str | None) -> N
     if size is not None and size < 0:
         raise ValueError(f"size must not be negative: {size} bytes")
     if content_type is not None and not is_mime_type(content_type):
-        raise ValueError(f"{content_type!r} is not a MIME type")
+        raise ValueError(f"content_type {content_type!r} is not a MIME type")
 
 
 def _recognise(source: object, *, may_be_page: bool) -> Media:

@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import anyio
 from anyio import to_thread
 
-from .._errors import ConfigurationError
-from .._runtime import Runtime
+from .._arguments import check_count, check_path, check_seconds
+from .._errors import ConfigurationError, as_configuration_error
+from .._runtime import checked_runtime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .._runtime import Runtime
 
 T = TypeVar("T")
 
@@ -68,12 +71,12 @@ class MemoryDedupeStore:
     Enough for one process; after a restart, what was handled before is handled again if it comes again.
 
     Raises:
-        ConfigurationError: `capacity` is below 1.
+        ConfigurationError: `capacity` is no whole number, or below 1.
     """
 
     def __init__(self, capacity: int = 10_000) -> None:
-        if capacity < 1:
-            raise ConfigurationError(f"capacity={capacity}: a dedupe store has to hold at least one key")
+        with as_configuration_error():
+            check_count("capacity", capacity)
         self._capacity = capacity
         self._claimed: set[str] = set()
         self._done: dict[str, None] = {}
@@ -123,7 +126,7 @@ class SqliteDedupeStore:
         runtime: the clock, for tests.
 
     Raises:
-        ConfigurationError: `path` names no file.
+        ConfigurationError: `path` names no file, or a time is no number of seconds above 0.
 
     Its methods raise `sqlite3.Error` if the file cannot be used; the receiver then answers 503.
     """
@@ -136,11 +139,16 @@ class SqliteDedupeStore:
         claim_seconds: float = 60.0,
         runtime: Runtime | None = None,
     ) -> None:
+        with as_configuration_error():
+            check_path("path", path)
+            check_seconds("keep_seconds", keep_seconds, above=True, needed=True)
+            check_seconds("claim_seconds", claim_seconds, above=True, needed=True)
+            runtime = checked_runtime(runtime)
         self._path = os.fspath(path)
         if not self._path or self._path == ":memory:":
             raise ConfigurationError(f"path={path!r} is no file: to deduplicate in memory use MemoryDedupeStore")
         self._keep_seconds, self._claim_seconds = keep_seconds, claim_seconds
-        self._now = (runtime or Runtime()).unix_time
+        self._now = runtime.unix_time
         self._owner = uuid.uuid4().hex
 
     async def claim(self, key: str) -> DedupeState:

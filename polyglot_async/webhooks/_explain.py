@@ -12,6 +12,7 @@ import attrs
 
 from .._api import signature
 from .._api.decoding import decode_json
+from .._arguments import check_seconds
 from .._errors import WebhookVerificationError
 from ._verify import (
     DEFAULT_TOLERANCE,
@@ -89,10 +90,12 @@ def explain(
 
     Raises:
         WebhookVerificationError: there is nothing to compute: no secret, no bytes, or no headers.
-        ValueError: `now` is a naive datetime.
+        TypeError: `now` or `tolerance` is no number.
+        ValueError: `now` is a naive datetime or not finite, or `tolerance` is negative or not finite.
     """
+    check_seconds("tolerance", tolerance)
     data, keys = check_body(body), check_secrets(secret)
-    read, present = read_headers(headers), to_unix(now)
+    read, present = read_headers(headers), to_unix("now", now)
     macs = [signature.compute(data, key) for key in keys]
     held, stamp = _held(read, signature.SIGNATURE_HEADER), _held(read, signature.TIMESTAMP_HEADER)
     fits = [signature.match(held or b"", mac) for mac in macs]

@@ -27,8 +27,9 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import anyio
 from anyio import to_thread
 
-from .._errors import ConfigurationError, WebhookVerificationError
-from .._runtime import Runtime
+from .._arguments import check_count, check_seconds
+from .._errors import ConfigurationError, WebhookVerificationError, as_configuration_error
+from .._runtime import checked_runtime
 from ._asgi import (
     Answer,
     ClientGoneError,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .._models import WebhookEvent
+    from .._runtime import Runtime
     from ._asgi import Receive, Scope, Send
     from ._dedupe_store import DedupeStore
 
@@ -118,15 +120,17 @@ class WebhookReceiver:
             raise ConfigurationError(error.message) from None
         if on_event is not None and not callable(on_event):
             raise ConfigurationError(f"on_event={on_event!r} cannot be called: pass a function that takes an event")
-        _check_positive(max_body_bytes=max_body_bytes, body_timeout=body_timeout, handler_timeout=handler_timeout)
-        _check_positive(tolerance=1 if tolerance is None else tolerance)
+        with as_configuration_error():
+            check_count("max_body_bytes", max_body_bytes)
+            _check_times(tolerance, body_timeout, handler_timeout)
+            self._now = checked_runtime(runtime).unix_time
         if path is not None and not isinstance(path, str):
             raise ConfigurationError(f"path={path!r} is not a string")
         self._secret = (secret,) if isinstance(secret, str) else tuple(secret)
         self._on_event = on_event
         self._is_async = any(map(inspect.iscoroutinefunction, (on_event, type(on_event).__call__)))
         self._store: DedupeStore = _checked_store(MemoryDedupeStore() if dedupe_store is None else dedupe_store)
-        self._tolerance, self._now = tolerance, (runtime or Runtime()).unix_time
+        self._tolerance = tolerance
         self._path = None if path is None else normal_path(path)
         self._max_body_bytes, self._body_timeout = max_body_bytes, body_timeout
         self._handler_timeout = handler_timeout
@@ -274,10 +278,10 @@ class WebhookReceiver:
         return True
 
 
-def _check_positive(**options: object) -> None:
-    for name, value in options.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-            raise ConfigurationError(f"{name}={value!r} is not a number above 0")
+def _check_times(tolerance: float | None, body_timeout: float, handler_timeout: float) -> None:
+    check_seconds("tolerance", tolerance, above=True)
+    check_seconds("body_timeout", body_timeout, above=True, needed=True)
+    check_seconds("handler_timeout", handler_timeout, above=True, needed=True)
 
 
 def _checked_store(store: DedupeStore) -> DedupeStore:

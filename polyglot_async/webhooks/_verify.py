@@ -11,6 +11,7 @@ from .._api import signature
 from .._api.decoding import decode_json
 from .._api.decoding import read_event as decode_event
 from .._api.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER
+from .._arguments import check_number, check_seconds
 from .._errors import WebhookVerificationError
 
 if TYPE_CHECKING:
@@ -47,10 +48,12 @@ def verify(
         WebhookVerificationError: the delivery is not verified. Its `reason` is "secret" (there is none: this never
             passes), "body" (not bytes, or not an event), "headers" (unreadable or ambiguous), "signature" (missing or
             wrong) or "timestamp" (missing, unreadable or too far off).
-        ValueError: `now` is a naive datetime.
+        TypeError: `now` or `tolerance` is no number.
+        ValueError: `now` is a naive datetime or not finite, or `tolerance` is negative or not finite.
     """
+    check_seconds("tolerance", tolerance)
     data, keys = check_body(body), check_secrets(secret)
-    present = to_unix(now)
+    present = to_unix("now", now)
     read = read_headers(headers)
     check_signature(data, read, keys)
     if tolerance is not None:
@@ -68,10 +71,11 @@ def sign(body: bytes, secret: str, *, timestamp: float | datetime | None = None)
 
     Raises:
         WebhookVerificationError: no secret, or the body is not bytes.
-        ValueError: `timestamp` is a naive datetime.
+        TypeError: `timestamp` is no number.
+        ValueError: `timestamp` is a naive datetime or not finite.
     """
     data, keys = check_body(body), check_secrets(secret)
-    moment = to_unix(timestamp)
+    moment = to_unix("timestamp", timestamp)
     return {
         "Content-Type": "application/json",
         TIMESTAMP_HEADER: str(int(moment) if timestamp is None or moment.is_integer() else moment),
@@ -148,13 +152,15 @@ def read_event(body: bytes) -> WebhookEvent:
         ) from None
 
 
-def to_unix(moment: float | datetime | None) -> float:
+def to_unix(name: str, moment: float | datetime | None) -> float:
+    """Return Unix seconds; None is the present. Raise for what is no moment, which argument `name` holds."""
     if moment is None:
         return time.time()
     if not isinstance(moment, datetime):
+        check_number(name, moment)
         return float(moment)
     if moment.tzinfo is None:
-        raise ValueError("a datetime without a time zone could be any moment of a day: pass an aware one")
+        raise ValueError(f"{name}: a datetime without a time zone could be any moment of a day: pass an aware one")
     return signature.to_unix(moment)
 
 

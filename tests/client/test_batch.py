@@ -160,8 +160,8 @@ async def test_what_is_no_collection_of_sources_is_refused_where_it_is_passed(cl
     ("options", "error", "match"),
     [
         ({"concurrency": 0}, ValueError, "1 or more"),
-        ({"concurrency": 1.5}, ValueError, "1 or more"),
-        ({"concurrency": True}, ValueError, "1 or more"),
+        ({"concurrency": 1.5}, TypeError, "a whole number"),
+        ({"concurrency": True}, TypeError, "a whole number"),
         ({"on_uncertain": "panic"}, ValueError, "'report', 'retry' or 'raise'"),
         ({"on_uncertain": None}, ValueError, "'report', 'retry' or 'raise'"),
         ({"results": ()}, ValueError, "results is empty"),

@@ -215,8 +215,8 @@ async def test_result_files_go_to_disk_whole_too(sandbox, client, start, target,
 async def test_a_conversion_that_fails_or_breaks_off_leaves_nothing(sandbox, client, target):
     with pytest.raises(BadRequestError):
         await client.transcriptions.convert_audio(b"no audio at all", target, format="mp3")
-    with pytest.raises(BadRequestError, match="format"):
-        await client.transcriptions.convert_audio(b"no audio at all", target)  # mp4 is none of the formats
+    with pytest.raises(BadRequestError, match="format"):  # of a format that the service alone might know
+        await client.transcriptions.convert_audio(b"no audio at all", target, extra={"format": "mp4"})
     sandbox.faults.add("truncate call=convert_audio")
     with pytest.raises((ApiConnectionError, BadRequestError)):
         await client.transcriptions.convert_audio(b"no audio at all", target, format="mp3")
@@ -227,6 +227,13 @@ async def test_a_conversion_to_a_name_without_a_suffix_needs_a_format(sandbox, c
     (tmp_path / "x.mp3").mkdir()
     with pytest.raises(ValueError, match="pass format="):
         await client.transcriptions.convert_audio(b"audio", tmp_path / "x.mp3" / "converted")
+    assert 0 == sandbox.ledger.count()
+
+
+async def test_a_conversion_to_an_unknown_format_is_not_sent(sandbox, client, target):
+    for options in ({}, {"format": "exe"}, {"format": b"mp3"}):  # the target is an mp4
+        with pytest.raises(ValueError, match=r"format is .*: pass 'mp3', 'wav', 'ogg', 'm4a' or 'flac'"):
+            await client.transcriptions.convert_audio(b"audio", target, **options)
     assert 0 == sandbox.ledger.count()
 
 

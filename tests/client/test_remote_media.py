@@ -109,7 +109,7 @@ async def test_reads_overcome_drops(sandbox, connect, kind):
 @pytest.mark.parametrize(("offset", "size"), [(-1, 1), (0, -1)])
 async def test_senseless_reads_are_refused(client, sandbox, offset, size):
     async with client.transcriptions.open_source(sandbox.put_source(DATA)) as media:
-        with pytest.raises(ValueError, match="cannot read"):
+        with pytest.raises(ValueError, match=r"(offset|size) is -1: pass 0 or more"):
             await media.read_at(offset, size)
 
 

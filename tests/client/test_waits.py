@@ -515,3 +515,49 @@ async def test_a_view_and_its_client_share_one_poller(sandbox, client):
         group.start_soon(view.transcriptions.wait, second)
     assert sandbox.ledger.count("list") > 0
     assert isinstance(view, AsyncPolyglot)
+
+
+@pytest.mark.parametrize("sandbox", [30.0], indirect=True)
+async def test_without_time_a_task_is_looked_at_once(sandbox, client):
+    [task] = await start_all(client, 1)
+    for waited_for in (task, task.task_id):
+        sandbox.ledger.clear()
+        with pytest.raises(WaitTimeoutError, match=r"after 0 s of waiting \(last seen processing\)") as caught:
+            await client.transcriptions.wait(waited_for, timeout=0)
+        assert "processing" == caught.value.task.status
+        assert 1 == sandbox.ledger.count() == sandbox.ledger.count("get")
+
+
+async def test_without_time_a_finished_task_is_returned(sandbox, client):
+    [task] = await start_all(client, 1)
+    await client.transcriptions.wait(task)
+    assert "completed" == (await client.transcriptions.wait(task.task_id, timeout=0)).status
+    with pytest.raises(NotFoundError):
+        await client.transcriptions.wait("no-such-task", timeout=0)
+
+
+async def test_without_time_a_look_that_fails_is_the_cause(sandbox, client):
+    [task] = await start_all(client, 1)
+    sandbox.faults.add("status call=get status=503")
+    with pytest.raises(WaitTimeoutError, match=r"last seen: never.*the last poll failed: .*503") as caught:
+        await client.transcriptions.wait(task.task_id, timeout=0)
+    assert 503 == caught.value.__cause__.status_code
+    assert 1 == sandbox.ledger.count("get")
+
+
+@pytest.mark.parametrize("sandbox", [0.5], indirect=True)
+async def test_a_look_without_time_leaves_the_other_waits_going(sandbox, client):
+    first, second = await start_all(client, 2)
+    ended = []
+
+    async def wait():
+        ended.append((await client.transcriptions.wait(first)).status)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait)
+        await anyio.sleep(0.05)
+        with pytest.raises(WaitTimeoutError):
+            await client.transcriptions.wait(second, timeout=0)
+        with pytest.raises(WaitTimeoutError):
+            await client.transcriptions.wait(first, timeout=0)
+    assert ["completed"] == ended

@@ -521,8 +521,8 @@ def test_limits_are_positive(receiver, limit, value):
         ({"on_event": ["store"]}, "cannot be called"),
         ({"dedupe_store": {}}, "has no claim, confirm, release"),
         ({"dedupe_store": "webhooks.db"}, "pass e.g. a SqliteDedupeStore"),
-        ({"tolerance": "300"}, "tolerance='300' is not a number above 0"),
-        ({"tolerance": float("nan")}, "tolerance=nan"),
+        ({"tolerance": "300"}, "tolerance is '300': pass seconds above 0, or None"),
+        ({"tolerance": float("nan")}, "tolerance is nan"),
         ({"path": 5}, "path=5 is not a string"),
     ],
 )
