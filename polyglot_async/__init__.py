@@ -49,10 +49,12 @@ if TYPE_CHECKING:
         WaitTimeoutError,
         WebhookVerificationError,
     )
+    from ._http.streamed_response import StreamedResponse
     from ._models import Limits, Segment, Task, TaskPage, TaskStatus, Transcript, UrlValidation, WebhookEvent
     from ._runtime import Runtime
     from ._sync.client import Polyglot
-    from ._sync.transcriptions import Transcriptions
+    from ._sync.streams import SyncBatch, SyncMediaStream, SyncRemoteMedia, SyncStreamedResponse, SyncTaskList
+    from ._sync.transcriptions import SyncRawTranscriptions, Transcriptions
     from ._tasks.calls import AsyncTranscriptions
     from ._tasks.pagination import TaskList
     from ._tasks.raw_calls import RawTranscriptions
@@ -94,7 +96,14 @@ __all__ = [
     "ServerError",
     "ServiceUnavailableError",
     "SourceChangedError",
+    "StreamedResponse",
     "SubmissionUncertainError",
+    "SyncBatch",
+    "SyncMediaStream",
+    "SyncRawTranscriptions",
+    "SyncRemoteMedia",
+    "SyncStreamedResponse",
+    "SyncTaskList",
     "Task",
     "TaskCancelledError",
     "TaskError",
@@ -131,6 +140,13 @@ _LAZY_ATTRS = {name: "_errors" for name in __all__ if name.endswith("Error")} | 
     "RemoteMedia": "_downloads.remote_file",
     "Runtime": "_runtime",
     "Segment": "_models",
+    "StreamedResponse": "_http.streamed_response",
+    "SyncBatch": "_sync.streams",
+    "SyncMediaStream": "_sync.streams",
+    "SyncRawTranscriptions": "_sync.transcriptions",
+    "SyncRemoteMedia": "_sync.streams",
+    "SyncStreamedResponse": "_sync.streams",
+    "SyncTaskList": "_sync.streams",
     "Task": "_models",
     "TaskList": "_tasks.pagination",
     "TaskPage": "_models",

@@ -1,14 +1,7 @@
-"""The sync client has all that the async one has: the same names, parameters, types and docstrings.
-
-The classes are found by using both clients, for what a call returns has no public name of its own on the sync side.
-"""
+"""The sync client has all that the async one has: the same names, parameters, types and docstrings."""
 
 import inspect
 import re
-
-import anyio
-import httpx
-import pytest
 
 from polyglot_async import (
     AsyncPolyglot,
@@ -18,10 +11,28 @@ from polyglot_async import (
     Polyglot,
     RawTranscriptions,
     RemoteMedia,
+    StreamedResponse,
+    SyncBatch,
+    SyncMediaStream,
+    SyncRawTranscriptions,
+    SyncRemoteMedia,
+    SyncStreamedResponse,
+    SyncTaskList,
     TaskList,
     Transcriptions,
 )
 
+# Each public class of the async client with its sync twin.
+PAIRS = [
+    (AsyncPolyglot, Polyglot),
+    (AsyncTranscriptions, Transcriptions),
+    (RawTranscriptions, SyncRawTranscriptions),
+    (TaskList, SyncTaskList),
+    (StreamedResponse, SyncStreamedResponse),
+    (MediaStream, SyncMediaStream),
+    (RemoteMedia, SyncRemoteMedia),
+    (BatchStream, SyncBatch),
+]
 # How the sync side spells what the async side says.
 SPELLING = [
     (r"^__aenter__$", "__enter__"),
@@ -45,48 +56,6 @@ def in_sync(text):
     return text
 
 
-async def body():
-    yield b"data"
-
-
-def answer(request):
-    if request.url.path.endswith("/source"):
-        return httpx.Response(206, content=body(), headers={"Content-Range": "bytes 0-3/4"})
-    return httpx.Response(200, content=body())
-
-
-def options():
-    return {"base_url": "http://127.0.0.1:1", "http_client": httpx.AsyncClient(transport=httpx.MockTransport(answer))}
-
-
-async def streamed_response():
-    client = AsyncPolyglot("sk_key", **options())
-    async with client.transcriptions.stream_download("9b9c", "srt") as response:
-        return type(response)
-
-
-@pytest.fixture(scope="module")
-def pairs():
-    """Each public class of the async client with its sync twin."""
-    with Polyglot("sk_key", **options()) as client:
-        calls = client.transcriptions
-        with (
-            calls.stream_download("9b9c", "srt") as response,
-            calls.source("9b9c") as stream,
-            calls.open_source("9b9c") as media,
-        ):
-            return [
-                (AsyncPolyglot, type(client)),
-                (AsyncTranscriptions, type(calls)),
-                (RawTranscriptions, type(calls.with_raw_response)),
-                (TaskList, type(calls.list())),
-                (anyio.run(streamed_response), type(response)),
-                (MediaStream, type(stream)),
-                (RemoteMedia, type(media)),
-                (BatchStream, type(client.batch([]))),
-            ]
-
-
 def public_names(cls):
     """Return the names that a class offers its users; its constructor is public only if users call it."""
     special = SPECIAL if cls is AsyncPolyglot else SPECIAL - {"__init__"}
@@ -97,16 +66,16 @@ def without_twin(theirs, ours):
     return {f"{theirs.__name__}.{name}" for name in public_names(theirs) if not hasattr(ours, in_sync(name))}
 
 
-def members(pairs):
+def members():
     """Iterate over what both sides have: a name for messages, and the two, functions or properties."""
-    for theirs, ours in pairs:
+    for theirs, ours in PAIRS:
         for name in sorted(public_names(theirs)):
             value = inspect.getattr_static(theirs, name)
             yield f"{theirs.__name__}.{name}", value, inspect.getattr_static(ours, in_sync(name), None)
 
 
-def functions(pairs):
-    return [(name, value, twin) for name, value, twin in members(pairs) if inspect.isfunction(value)]
+def functions():
+    return [(name, value, twin) for name, value, twin in members() if inspect.isfunction(value)]
 
 
 def parameters(function):
@@ -115,8 +84,8 @@ def parameters(function):
     ]
 
 
-def test_each_public_member_has_a_twin(pairs):
-    assert [] == [name for theirs, ours in pairs for name in without_twin(theirs, ours)]
+def test_each_public_member_has_a_twin():
+    assert [] == [name for theirs, ours in PAIRS for name in without_twin(theirs, ours)]
 
 
 def test_a_method_without_a_twin_is_noticed():
@@ -128,27 +97,27 @@ def test_a_method_without_a_twin_is_noticed():
     assert {"Grown.cancel"} == without_twin(Grown, Transcriptions)
 
 
-def test_each_method_has_the_same_parameters(pairs):
+def test_each_method_has_the_same_parameters():
     different = {
         name: (parameters(value), parameters(twin))
-        for name, value, twin in functions(pairs)
+        for name, value, twin in functions()
         if parameters(value) != parameters(twin)
     }
     assert {} == different
-    assert 30 < len(functions(pairs))
+    assert 30 < len(functions())
 
 
-def test_each_method_returns_the_same_without_await(pairs):
+def test_each_method_returns_the_same_without_await():
     answers = {
         name: (in_sync(str(inspect.signature(value).return_annotation)), inspect.signature(twin).return_annotation)
-        for name, value, twin in functions(pairs)
+        for name, value, twin in functions()
         if not name.endswith("__aiter__")  # a class that is its own iterator says so
     }
     assert {} == {name: both for name, both in answers.items() if both[0] != both[1]}
 
 
-def test_each_docstring_is_the_same_without_await(pairs):
-    docs = {name: (inspect.getdoc(value), inspect.getdoc(twin)) for name, value, twin in members(pairs)}
+def test_each_docstring_is_the_same_without_await():
+    docs = {name: (inspect.getdoc(value), inspect.getdoc(twin)) for name, value, twin in members()}
     assert {} == {
         name: both for name, both in docs.items() if "__" not in name and in_prose(both[0] or "") != (both[1] or "")
     }
@@ -158,20 +127,20 @@ def in_prose(text):
     return re.sub(r"\basync (?=with|for)|\bawait |\bAsync(?=Polyglot|Transcriptions)", "", text)
 
 
-def test_each_function_is_named_after_where_it_stands(pairs):
-    for theirs, ours in pairs:
+def test_each_function_is_named_after_where_it_stands():
+    for theirs, ours in PAIRS:
         for name in public_names(theirs):
             twin = inspect.getattr_static(ours, in_sync(name))
             if inspect.isfunction(twin):
                 assert (in_sync(name), f"{ours.__name__}.{in_sync(name)}") == (twin.__name__, twin.__qualname__)
 
 
-def test_no_twin_is_taken_for_a_coroutine_function(pairs):
+def test_no_twin_is_taken_for_a_coroutine_function():
     """Not even by what looks below a wrapper: FastAPI would await the result of such a dependency."""
-    assert [] == [name for name, _, twin in functions(pairs) if inspect.iscoroutinefunction(inspect.unwrap(twin))]
+    assert [] == [name for name, _, twin in functions() if inspect.iscoroutinefunction(inspect.unwrap(twin))]
 
 
-def test_each_property_has_the_same_type(pairs):
+def test_each_property_has_the_same_type():
     def type_of(cls, name):
         declared = inspect.get_annotations(cls).get(name)
         if declared is None:
@@ -180,7 +149,7 @@ def test_each_property_has_the_same_type(pairs):
 
     values = [
         (cls, twin, name)
-        for cls, twin in pairs
+        for cls, twin in PAIRS
         for name in public_names(cls)
         if not inspect.isfunction(inspect.getattr_static(cls, name))
     ]
@@ -190,17 +159,17 @@ def test_each_property_has_the_same_type(pairs):
     ]
 
 
-def test_the_sync_side_has_nothing_of_its_own(pairs):
+def test_the_sync_side_has_nothing_of_its_own():
     """But what the standard library's files, and a batch that is its own context, are made of."""
-    for theirs, ours in pairs:
+    for theirs, ours in PAIRS:
         names = {name for name, value in vars(ours).items() if not name.startswith("_")}
         named = set(re.findall(r"^ +(\w+): ", (theirs.__doc__ or "").partition("Attributes:")[2], re.MULTILINE))
         assert set() == names - OF_A_FILE - named - {in_sync(name) for name in dir(theirs)}
 
 
-def test_the_attributes_are_the_same(pairs):
+def test_the_attributes_are_the_same():
     """Those that the docstrings name, for some are set in `__init__`."""
-    for theirs, ours in pairs:
+    for theirs, ours in PAIRS:
         named = re.findall(
             r"^ +(\w+): ", inspect.cleandoc(theirs.__doc__ or "").partition("Attributes:")[2], re.MULTILINE
         )

@@ -25,7 +25,14 @@ from polyglot_async import (
     RawTranscriptions,
     RemoteMedia,
     Segment,
+    StreamedResponse,
     SubmissionUncertainError,
+    SyncBatch,
+    SyncMediaStream,
+    SyncRawTranscriptions,
+    SyncRemoteMedia,
+    SyncStreamedResponse,
+    SyncTaskList,
     Task,
     TaskFailedError,
     TaskPage,
@@ -112,6 +119,7 @@ async def async_calls(client: AsyncPolyglot, task: Task) -> None:
     assert_type([found async for found in calls.list(status="failed")], list[Task])
     assert_type([page async for page in calls.list(page_size=10).pages()], list[TaskPage])
     async with calls.stream_download(task, "txt") as response:
+        assert_type(response, StreamedResponse)
         assert_type(response.status_code, int)
         assert_type([chunk async for chunk in response.chunks()], list[bytes])
     async with calls.source(task) as stream:
@@ -198,6 +206,7 @@ def sync_calls(client: Polyglot, task: Task) -> None:
     assert_type(calls.download_source(task, Path("a.mp3"), connections=2), Path)
     assert_type(calls.convert_audio(b"wav", "a.mp3", format="mp3"), Path)
     assert_type(list(calls.list(status="failed", page_size=10)), list[Task])
+    assert_type(calls.list(), SyncTaskList)
     assert_type(list(calls.list().pages()), list[TaskPage])
     calls.list(page_size="10")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
@@ -209,15 +218,18 @@ class OwnPolyglot(Polyglot):
 def sync_streams(client: Polyglot, task: Task) -> None:
     calls = client.transcriptions
     with calls.stream_download(task, "txt") as response:
+        assert_type(response, SyncStreamedResponse)
         assert_type(response.status_code, int)
         assert_type(response.headers, Mapping[str, str])
         assert_type(response.url, str)
         assert_type(list(response.chunks()), list[bytes])
     with calls.source(task) as stream:
+        assert_type(stream, SyncMediaStream)
         assert_type(stream.size, int | None)
         assert_type(stream.content_type, str | None)
         assert_type(list(stream), list[bytes])
     with calls.open_source(task) as media:
+        assert_type(media, SyncRemoteMedia)
         assert_type(media.read_at(0, 4096), bytes)
         assert_type(media.read(), bytes)
         assert_type(media.seek(0, 2), int)
@@ -228,6 +240,7 @@ def sync_streams(client: Polyglot, task: Task) -> None:
 
 def sync_raw(client: Polyglot, task: Task) -> None:
     raw = client.transcriptions.with_raw_response
+    assert_type(raw, SyncRawTranscriptions)
     assert_type(raw.upload("a.mp3"), RawResponse[Task])
     assert_type(raw.from_url("https://example.com/a.mp3"), RawResponse[Task])
     assert_type(raw.validate_url("https://example.com/a.mp3"), RawResponse[UrlValidation])
@@ -241,6 +254,7 @@ def sync_batch(client: Polyglot, paths: Iterator[Path]) -> None:
     for outcome in client.batch(paths, journal=Path("archive.db")):
         check_outcome(outcome)
     with client.batch(["a.mp3", "https://example.com/b.mp3"]) as outcomes:
+        assert_type(outcomes, SyncBatch)
         assert_type(list(outcomes), list[Outcome])
         assert_type(outcomes.progress, BatchProgress)
         assert_type(outcomes.in_flight, tuple[str, ...])

@@ -79,7 +79,7 @@ class TaskPages:
 
 @attrs.define(eq=False, repr=False)
 class _Tasks:
-    _pages: TaskPages
+    _pages: AsyncIterator[TaskPage]
     _items: Iterator[Task] = attrs.field(factory=lambda: iter(()), init=False)
 
     def __aiter__(self) -> _Tasks:
@@ -105,6 +105,6 @@ class TaskList:
     def __aiter__(self) -> AsyncIterator[Task]:
         return _Tasks(self.pages())
 
-    def pages(self) -> TaskPages:
+    def pages(self) -> AsyncIterator[TaskPage]:
         """Iterate page by page. A task that moved from one page to the next meanwhile comes once."""
         return TaskPages(self._transport, self._page_size, self._filters)
