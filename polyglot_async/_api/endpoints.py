@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,9 @@ ENDPOINTS = (
     CONVERT_AUDIO,
     DOCUMENTATION,
 )
+
+
+_CALL_NAMES = frozenset(endpoint.template.rpartition("/")[2] for endpoint in (UPLOAD, FROM_URL))
 
 
 def check_options(options: Mapping[str, Any], extra: Mapping[str, Any] | None) -> None:
@@ -152,7 +156,15 @@ def parse_started(response: ApiResponse) -> Task:
     Raises:
         ResponseDecodeError: there is no task id in the answer.
     """
-    return decode(response, read_started)
+    try:
+        return decode(response, read_started)
+    except ResponseDecodeError:
+        # 201 and 202 may name what was created in `Location` alone (RFC 9110, 15.3.2).
+        task_id = task_id_in(response.headers.get("location", "").partition("?")[0].rstrip("/"))
+        if task_id not in _CALL_NAMES:
+            with suppress(ValueError):
+                return read_started({"task_id": task_id})
+        raise
 
 
 def parse_task(response: ApiResponse) -> Task:

@@ -250,6 +250,25 @@ def test_a_started_task_is_queued_and_a_listed_one_unknown_where_no_status_came(
     )
 
 
+@pytest.mark.parametrize(
+    "location",
+    ["/api/v1/transcriptions/a%2F7", "https://host.example/transcriptions/a%2F7/?x=1", "/transcriptions/a%2F7/result"],
+)
+@pytest.mark.parametrize("body", [b"", b"{}", b"Accepted"])
+def test_a_start_may_name_its_task_in_the_location_alone(location, body):
+    response = endpoints.ApiResponse(status_code=202, headers={"location": location}, body=body)
+    task = endpoints.parse_started(response)
+    assert ("a/7", TaskStatus.QUEUED) == (task.task_id, task.status)
+
+
+@pytest.mark.parametrize(
+    "location", ["/transcriptions/upload", "/transcriptions/from-url", "/", "", "/transcriptions/.."]
+)
+def test_a_location_that_is_no_tasks_names_none(location):
+    with pytest.raises(ResponseDecodeError):
+        endpoints.parse_started(endpoints.ApiResponse(status_code=202, headers={"location": location}, body=b"{}"))
+
+
 def test_a_transcript_that_names_no_task_has_the_id_that_was_asked_for():
     assert "asked/for" == endpoints.parse_transcript(answer({"transcript": "t"})).task_id
 
