@@ -63,7 +63,7 @@ class BatchWorker:
     concurrency: anyio.Semaphore
     _began: float = attrs.field(init=False)
     _busy: dict[str, anyio.Event] = attrs.field(factory=dict, init=False)
-    _files: set[Path] = attrs.field(factory=set, init=False)
+    _reserved: set[Path] = attrs.field(factory=set, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._began = self.transport.runtime.unix_time()
@@ -206,26 +206,27 @@ class BatchWorker:
             transcript = await self._through_outages(lambda: self.calls.result(task))
         elif self.options.results != ("task",):
             assert self.options.out is not None  # noqa: S101 - for the type checkers: kinds are taken with a folder only
-            paths = {kind: self._file(self.options.out, found, task, kind) for kind in self.options.results}
-            files = [await self._download(task, kind, path) for kind, path in paths.items()]
+            paths = self._reserve(self.options.out, found, task)
+            try:
+                files = [await self._download(task, kind, path) for kind, path in paths.items()]
+            finally:
+                self._reserved.difference_update(paths.values())
         if found.item.record.state is State.ENDED:
             await found.item.move(State.FETCHED, files=tuple(map(str, files)))
         return transcript, tuple(files)
 
     async def _download(self, task: Task, kind: str, path: Path) -> Path:
-        self._files.add(path)
-        try:
-            return await self._through_outages(lambda: self.calls.download(task, kind, path))
-        finally:
-            self._files.discard(path)
+        return await self._through_outages(lambda: self.calls.download(task, kind, path))
 
-    def _file(self, out: Path, found: BatchItem, task: Task, kind: str) -> Path:
-        """Choose a result file's name; what another item owns, now or from an earlier run, is never overwritten."""
-        plain = out / f"{stem_of(found.name)}.{kind}"
-        if plain in self._files or plain.exists():
-            unique = Outcome(source=found.source, name=found.name, task=task).unique_name
-            return out / f"{unique}.{kind}"
-        return plain
+    def _reserve(self, out: Path, found: BatchItem, task: Task) -> Mapping[str, Path]:
+        """Choose the names of an item's result files; what another owns, now or earlier, is never overwritten."""
+        unique = Outcome(source=found.source, name=found.name, task=task).unique_name
+        for stem in (stem_of(found.name), unique):
+            paths = {kind: out / f"{stem}.{kind}" for kind in self.options.results}
+            if not any(path in self._reserved or path.exists() for path in paths.values()):
+                break
+        self._reserved.update(paths.values())
+        return paths
 
     async def _note_failure(self, item: Item, task: Task | None, error: PolyglotError) -> None:
         # A media error or a lost connection may be over by the next run; the service's refusal is for good. A task that

@@ -464,6 +464,20 @@ async def test_files_are_downloaded_and_nothing_is_overwritten(sandbox, client, 
     assert {path for paths in listed for path in paths} == set(map(str, written))
 
 
+async def test_files_of_one_name_that_end_together_keep_their_own_results(client, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    kinds = ("srt", "vtt", "txt")
+    sources = [("a.mp3", b"%d" % number) for number in range(12)]
+    async with client.batch(sources, results=kinds, out=out, concurrency=12) as outcomes:
+        got = [outcome async for outcome in outcomes]
+    assert [None] * 12 == [outcome.error for outcome in got]
+    assert {path for outcome in got for path in outcome.files} == set(out.iterdir())
+    assert 36 == len(list(out.iterdir()))
+    for outcome in got:
+        assert 1 == len({path.stem for path in outcome.files})
+
+
 async def test_a_disk_that_refuses_fails_the_item_alone(client, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
