@@ -464,7 +464,8 @@ async def test_files_are_downloaded_and_nothing_is_overwritten(sandbox, client, 
     assert {path for paths in listed for path in paths} == set(map(str, written))
 
 
-async def test_files_of_one_name_that_end_together_keep_their_own_results(client, tmp_path):
+async def test_files_of_one_name_that_end_together_keep_their_own_results(sandbox, client, tmp_path):
+    sandbox.faults.add("slow call=download bytes_per_second=300 times=forever")
     out = tmp_path / "out"
     out.mkdir()
     kinds = ("srt", "vtt", "txt")
