@@ -147,8 +147,7 @@ class Transcript:
         """Render as "srt", "vtt", "txt" or "json", without a request.
 
         Raises:
-            TypeError: the format is no text.
-            ValueError: it is not one of these, or it needs times and the transcript has no segments.
+            ValueError: the format is not one of these, or it needs times and the transcript has no segments.
         """
         given: object = format
         known = given.lower() if isinstance(given, str) else given

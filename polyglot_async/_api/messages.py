@@ -24,10 +24,16 @@ _REQUEST_ID_HEADERS = (
     "cf-ray",
 )
 _HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
-# Possessive, so that many comments are not tried in all their combinations.
+# What no file but a web page begins with (WHATWG MIME Sniffing, 7.1, without what subtitles are marked up with).
+# Possessive, so that many comments are not tried in all their combinations. What is declared as XML may have a <title>.
+_COMMENTS = rb"\s*+(?><!--.*?-->\s*+)*+"
 _HTML_START = re.compile(
-    rb"(?:\xef\xbb\xbf)?\s*+(?><!--.*?-->\s*+)*+<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL
+    rb"%b(?:<\?xml\b[^>]*+>%b)?+<(?:!doctype\s+html|html)(?![\w-])|%b<(?:head|body|title|meta|script|style)(?![\w-])"
+    % (_COMMENTS, _COMMENTS, _COMMENTS),
+    re.IGNORECASE | re.DOTALL,
 )
+_UTF8_MARK = b"\xef\xbb\xbf"
+_UTF16 = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"<\0": "utf-16-le", b"\0<": "utf-16-be"}
 
 
 class Priority(IntEnum):
@@ -118,7 +124,15 @@ class ApiResponse:
 def is_html(headers: Mapping[str, str], start: bytes = b"") -> bool:
     """Return whether an answer is a web page: by its content type, or by the first bytes of its body."""
     content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    return content_type in _HTML_TYPES or _HTML_START.match(start[:KEPT_BODY_BYTES]) is not None
+    return content_type in _HTML_TYPES or _HTML_START.match(as_utf8(start[:KEPT_BODY_BYTES])) is not None
+
+
+def as_utf8(start: bytes | bytearray) -> bytes:
+    """Return a text's first bytes as UTF-8 without a byte order mark, if they are UTF-16; any others as they are."""
+    encoding = _UTF16.get(bytes(start[:2])) if len(start) > len(_UTF8_MARK) else None
+    if encoding is not None:
+        return start.decode(encoding, "replace").encode("utf-8", "replace")
+    return bytes(start.removeprefix(_UTF8_MARK))
 
 
 @attrs.frozen

@@ -30,7 +30,7 @@ from .._errors import (
     ResponseDecodeError,
     ServerError,
 )
-from .messages import KEPT_BODY_BYTES, ApiResponse
+from .messages import KEPT_BODY_BYTES, ApiResponse, as_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -95,6 +95,7 @@ _URL_QUERY = r"(?i)(\bhttps?://[^\s\"'<>?#]+)\?[^\s\"'<>]*"
 _TITLE = r"(?is)<title\b[^>]{0,200}>(.{0,500}?)</title"
 _MARKUP = r"(?is)<(script|style)\b.*?</\1\s*>|<!--.*?-->|<[^>]*>"
 _FIRST_WORDS = 120
+_ADVICE = "check base_url, and whether a proxy or a sign-in page answers"
 _READ_CHARACTERS = 8192
 
 
@@ -140,24 +141,26 @@ def _class_of(status: int, words: str, limit: str | None, *, billable: bool) -> 
     return _CLASSES.get(status, BadRequestError)
 
 
-def decode_error(response: ApiResponse, problem: str | None) -> ResponseDecodeError:
+def decode_error(
+    response: ApiResponse, problem: str | None, *, kind: str | None = None, advice: str = _ADVICE
+) -> ResponseDecodeError:
     """Return the error for an answer that cannot be read.
 
     Args:
         response: the answer.
         problem: what is wrong with its JSON; None if it is no JSON.
+        kind: what came in place of a file, such as "a message"; None where JSON was asked for.
+        advice: what to do about it.
     """
     if problem is not None:
         what = f"the answer cannot be read: {problem}"
-    elif not response.body.strip():
+    elif kind is None and not response.body.strip():
         what = f"the answer is empty{_in_brackets(_who_answered(response))}"
     else:
         detail, _ = _read_body(response.body)
-        kind = "a web page" if response.is_html else "no JSON"
+        kind = kind or ("a web page" if response.is_html else "no JSON")
         what = f"the answer is {kind}" + (f', "{detail:.{_FIRST_WORDS}}"' if detail else "")
-        what += (
-            f"{_in_brackets(_who_answered(response))}; check base_url, and whether a proxy or a sign-in page answers"
-        )
+        what += f"{_in_brackets(_who_answered(response))}; {advice}"
     return ResponseDecodeError(
         scrub(f"{response.method} {response.url}: {response.status_code}, but {what}"),
         status_code=response.status_code,
@@ -192,7 +195,7 @@ def _read_body(body: bytes) -> tuple[str | None, bool]:
             value = next((value[key] for key in ("detail", "message", "reason", "error") if value.get(key)), value)
         return _sentence(value), True
     except (ValueError, RecursionError):
-        return _first_words(body[:KEPT_BODY_BYTES].decode("utf-8", "replace").strip()), False
+        return _first_words(as_utf8(body[:KEPT_BODY_BYTES]).decode("utf-8", "replace").strip()), False
 
 
 def _sentence(value: object) -> str | None:

@@ -11,7 +11,7 @@ from .._lazy import lazy_names
 
 if TYPE_CHECKING:
     from .download import conversion_format, download_file, save_stream
-    from .html_page import file_body, open_file_stream
+    from .file_answer import file_body, open_file_stream
     from .range_reader import RangedFile
     from .remote_file import open_media, open_stream
 
@@ -33,8 +33,8 @@ if not TYPE_CHECKING:
             "RangedFile": "range_reader",
             "conversion_format": "download",
             "download_file": "download",
-            "file_body": "html_page",
-            "open_file_stream": "html_page",
+            "file_body": "file_answer",
+            "open_file_stream": "file_answer",
             "open_media": "remote_file",
             "open_stream": "remote_file",
             "save_stream": "download",

@@ -15,8 +15,8 @@ from anyio import to_thread
 from .._arguments import check_choice
 from .._concurrency import OnProgress, report_progress, unwrapped
 from .._errors import RangeError, SourceChangedError
+from .file_answer import checked_body
 from .file_writer import FileWriter, open_file_writer
-from .html_page import require_file
 from .partial_download import PartialDownload
 from .range_reader import RangedFile
 from .ranges import ByteRange, PartSizes, Validator
@@ -49,7 +49,7 @@ async def download_file(
     Raises:
         TransferError: the disk refuses, or another process is downloading to the same path.
         SourceChangedError: the file changed on the server during the transfer.
-        ResponseDecodeError: the answer is a page of a proxy, not the file.
+        ResponseDecodeError: the answer is a page, a message or nothing in place of the file.
         ApiConnectionError: the service keeps breaking off; what is there stays for the next run.
     """
     partial = await to_thread.run_sync(PartialDownload, path, file.request.path)
@@ -69,33 +69,40 @@ async def download_file(
             await to_thread.run_sync(partial.close)
 
 
-async def save_stream(answer: AbstractAsyncContextManager[StreamedResponse], path: str | os.PathLike[str]) -> Path:
+async def save_stream(
+    answer: AbstractAsyncContextManager[StreamedResponse], path: str | os.PathLike[str], kind: str
+) -> Path:
     """Save the answer of a call that is not repeated; return the path. It is sent once the path is open for writing.
+
+    Args:
+        answer: opens the answer.
+        path: where to save it.
+        kind: the format that was asked for.
 
     Raises:
         TransferError: the disk refuses.
-        ResponseDecodeError: the answer is a page of a proxy, not the file.
+        ResponseDecodeError: the answer is a page, a message or nothing in place of the file.
         ApiConnectionError: the connection was lost before the end; nothing appears at `path`.
     """
     partial = await to_thread.run_sync(PartialDownload, path, "")
     try:
-        await _write_answer(answer, partial)
+        await _write_answer(answer, partial, kind)
         return await to_thread.run_sync(partial.finish)
     finally:
         with anyio.CancelScope(shield=True):
             await to_thread.run_sync(partial.close)
 
 
-async def _write_answer(answer: AbstractAsyncContextManager[StreamedResponse], partial: PartialDownload) -> None:
+async def _write_answer(
+    answer: AbstractAsyncContextManager[StreamedResponse], partial: PartialDownload, kind: str
+) -> None:
     async with answer as response, aclosing(response.chunks()) as chunks:
-        await require_file(response, chunks, method="POST")
+        body = await checked_body(response, chunks, kind, method="POST")
         length = response.headers.get("content-length", "")
         await to_thread.run_sync(partial.begin, int(length) if length.isdecimal() else None, Validator())
         partial.total = 0
         async with open_file_writer(partial.write_at) as writer:
-            async for chunk in chunks:
-                if partial.total == 0:
-                    await require_file(response, chunks, chunk, method="POST")
+            async for chunk in body:
                 await writer.write(partial.total, chunk)
                 partial.total += len(chunk)
 

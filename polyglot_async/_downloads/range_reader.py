@@ -9,11 +9,11 @@ import attrs
 
 from .._errors import ApiConnectionError, PolyglotError, RangeError, SourceChangedError
 from .._http.retry import LONGEST_RETRY_AFTER, Action, Attempts, delay, next_action
-from .html_page import require_file, wants_html
+from .file_answer import checked_body, empty_file_error, kind_of
 from .ranges import ByteRange, Validator, check_content_range, parse_unsatisfied_range, range_header
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
     from .._api.messages import ApiRequest
     from .._http.streamed_response import StreamedResponse
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _OK = 200
 _PARTIAL = 206
+_FIRST_ERROR = 400
 
 
 @attrs.define
@@ -65,7 +66,7 @@ class RangedFile:
         Raises:
             SourceChangedError: the file is no longer the one that the first answer described.
             RangeError: an answer does not fit the range asked for.
-            ResponseDecodeError: the answer is a page of a proxy, not the file.
+            ResponseDecodeError: the answer is a page, a message or nothing in place of the file.
             ApiConnectionError: the service keeps breaking off.
         """
         position = wanted.start
@@ -107,15 +108,11 @@ class RangedFile:
         once = attrs.evolve(self.transport, max_retries=0)
         stream = once.stream(self.request, headers=self._headers(position, wanted.stop))
         async with stream as response, aclosing(response.chunks()) as chunks:
-            pages_refused = not wants_html(self.request.path.rpartition("/")[2])
-            if pages_refused:
-                await require_file(response, chunks)
+            body = await self._checked(response, chunks, position)
             offset, stop = self._check(response, position, wanted.stop)
             if response.status_code not in {_OK, _PARTIAL}:
                 return  # a 416 at the end of the file: its body is no part of it
-            async for chunk in chunks:
-                if pages_refused and offset == 0 == position:
-                    await require_file(response, chunks, chunk)
+            async for chunk in body:
                 # A 200 begins with byte 0: what is there already is dropped.
                 rest = chunk[position - offset :] if offset < position else chunk
                 offset += len(chunk)
@@ -133,6 +130,19 @@ class RangedFile:
                 raise SourceChangedError(f"{response.url}: the file became shorter during the transfer")
             if response.status_code == _OK and self.total is None:
                 self.total = offset  # a body of unknown length ends where it ends
+
+    async def _checked(
+        self, response: StreamedResponse, chunks: AsyncGenerator[bytes, None], position: int
+    ) -> AsyncIterator[bytes]:
+        """Return the body; where it begins with the file's first byte, that is looked at before any is written."""
+        kind = kind_of(self.request.path)
+        if response.status_code != _OK and (position > 0 or kind is None):
+            return chunks
+        if response.status_code < _FIRST_ERROR:
+            return await checked_body(response, chunks, kind)
+        if kind is not None and parse_unsatisfied_range(response.headers.get("content-range", "")) == 0:
+            raise empty_file_error(response)
+        return chunks
 
     def _headers(self, start: int, stop: int | None) -> Mapping[str, str]:
         headers = {"range": range_header(start, stop)}

@@ -296,7 +296,7 @@ class AsyncTranscriptions:
         media = await to_thread.run_sync(partial(_uploads.media_from, source))
         request = endpoints.convert_audio(wanted, extra)
         body = _uploads.FormBody(media, request.fields or (), on_progress)
-        return await _downloads.save_stream(self._transport.stream(request, body), path)
+        return await _downloads.save_stream(self._transport.stream(request, body), path, wanted)
 
     def _source_file(self, task: TaskOrId) -> RangedFile:
         return _downloads.RangedFile(self._transport, endpoints.source(id_of(task)))

@@ -1,0 +1,193 @@
+"""Is an answer the file that was asked for? Sign-in pages, messages and empty answers come with a 2xx and are no files.
+
+Only certain signs count, for what is paid for must never be refused because it begins oddly:
+
+| answer | a result file of a kind, a conversion | the source, the bytes of somebody's upload |
+|---|---|---|
+| a web page, by its type or beginning | no file, unless the kind is HTML | no file; a 206, or an attachment, is one |
+| a JSON object | no file where the kind is never JSON; else if it is a message | the same, if its type is JSON too |
+| nothing, as in a 204; JSON in a 202 | no file | an empty file; no answer but 200 and 206 holds any of it |
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+import attrs
+
+from .._api.decoding import decode_json
+from .._api.messages import KEPT_BODY_BYTES, ApiResponse, as_utf8, is_html
+from .._api.status_errors import decode_error
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
+
+    from .._errors import ResponseDecodeError
+    from .._http.streamed_response import StreamedResponse
+
+_OK = 200
+_ACCEPTED = 202
+_WITHOUT_CONTENT = frozenset({204, 205})
+_HTML_KINDS = frozenset({"html", "htm", "xhtml"})
+_TEXT_KINDS = frozenset({"srt", "vtt", "txt", "csv", "tsv", "sbv", "lrc", "ass", "ssa"})
+_NEVER_JSON = _TEXT_KINDS | _HTML_KINDS | {"docx", "pdf", "ttml", "xml", "mp3", "wav", "ogg", "m4a", "flac"}
+_MESSAGE_KEYS = frozenset({"detail", "error", "errors", "message"})
+_BESIDE_MESSAGE = frozenset(
+    {"code", "status", "status_code", "title", "type", "ok", "success", "path", "timestamp", "request_id", "task_id"}
+)
+_PAGE, _MESSAGE, _NOTHING = "a web page", "a message", "empty"
+_ADVICE = {
+    _PAGE: "check base_url, and whether a proxy or a sign-in page answers",
+    _MESSAGE: "nothing was saved: mend what it says, or ask again when the task is completed",
+    _NOTHING: "nothing was saved: ask again; of silence result() gets an empty transcript",
+}
+_LONGEST_MARK = 4
+"""Bytes of the longest byte order mark."""
+_LOOKED_AT = 1024
+
+
+def kind_of(path: str) -> str | None:
+    """Return the kind of result file that a call's path asks for, in lower case; None for the source media."""
+    parent, _, last = path.rpartition("/")
+    return unquote(last).lower() if parent.endswith("/downloads") else None
+
+
+async def checked_body(
+    response: StreamedResponse, chunks: AsyncIterator[bytes], kind: str | None, *, method: str = "GET"
+) -> FileBody:
+    """Return the body of an answer that is the file, as far as its beginning tells.
+
+    Args:
+        response: the answer.
+        chunks: its body, of which nothing was read.
+        kind: the kind of result file, or the format of a conversion; None for the source media.
+        method: of the request, for the message.
+
+    Raises:
+        ResponseDecodeError: something else came in its place; the message has its first words and its content type.
+    """
+    is_page = is_html(response.headers)
+    head, is_whole = bytearray(), False
+    while not is_whole and len(head) < KEPT_BODY_BYTES and (is_page or _may_be_message(head)):
+        chunk = await anext(chunks, None)
+        is_whole = chunk is None
+        head += chunk or b""
+    answer = ApiResponse(
+        status_code=response.status_code, headers=response.headers, body=bytes(head), method=method, url=response.url
+    )
+    _require_file(answer, kind, is_whole=is_whole)
+    return FileBody(chunks, answer.body)
+
+
+@attrs.define(eq=False, repr=False)
+class FileBody:
+    """The chunks of a body whose beginning was read before. Like what it wraps, it is read once."""
+
+    _chunks: AsyncIterator[bytes]
+    _head: bytes
+
+    def __aiter__(self) -> FileBody:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._head:
+            head, self._head = self._head, b""
+            return head
+        return await anext(self._chunks)
+
+
+@asynccontextmanager
+async def open_file_stream(
+    answer: AbstractAsyncContextManager[StreamedResponse], kind: str
+) -> AsyncIterator[StreamedResponse]:
+    """Open the answer of a call for a result file of `kind`. Its head is checked; its body is the caller's to read.
+
+    Raises:
+        ResponseDecodeError: it is no file.
+    """
+    async with answer as response:
+        is_page = is_html(response.headers) and not _is_html_kind(kind)
+        if is_page or response.status_code in _WITHOUT_CONTENT or response.headers.get("content-length") == "0":
+            async with aclosing(response.chunks()) as chunks:
+                await checked_body(response, chunks, kind)
+        yield response
+
+
+def file_body(answer: ApiResponse, kind: str) -> bytes:
+    """Return the body of an answer that holds a result file of `kind`.
+
+    Raises:
+        ResponseDecodeError: it is no file.
+    """
+    _require_file(answer, kind, is_whole=True)
+    return answer.body
+
+
+def empty_file_error(response: StreamedResponse) -> ResponseDecodeError:
+    """Return the error for a result file without a byte."""
+    answer = ApiResponse(
+        status_code=response.status_code, headers=response.headers, body=b"", method="GET", url=response.url
+    )
+    return decode_error(answer, None, kind=_NOTHING, advice=_ADVICE[_NOTHING])
+
+
+def _require_file(answer: ApiResponse, kind: str | None, *, is_whole: bool) -> None:
+    found = _source_problem(answer, is_whole=is_whole) if kind is None else _problem(answer, kind, is_whole=is_whole)
+    if found is not None:
+        raise decode_error(answer, None, kind=found, advice=_ADVICE[found])
+
+
+def _source_problem(answer: ApiResponse, *, is_whole: bool) -> str | None:
+    # Nobody but the service answers with a range of a file, or with a name to save it under.
+    if answer.status_code != _OK or "attachment" in answer.headers.get("content-disposition", "").lower():
+        return None
+    if answer.is_html:
+        return _PAGE
+    is_json = "json" in answer.headers.get("content-type", "").lower()
+    return _MESSAGE if is_json and is_whole and _is_message(answer.body, "") else None
+
+
+def _problem(answer: ApiResponse, kind: str, *, is_whole: bool) -> str | None:
+    kind = kind.lower().rpartition(".")[2]
+    if answer.is_html and not _is_html_kind(kind):
+        return _PAGE
+    if is_whole and not answer.body:
+        return _NOTHING
+    if kind in _TEXT_KINDS and as_utf8(answer.body[:KEPT_BODY_BYTES]).lstrip().startswith(b"<!--"):
+        return _PAGE
+    if is_whole and answer.status_code == _ACCEPTED and _json_object(answer.body) is not None:
+        return _MESSAGE
+    return _MESSAGE if is_whole and _is_message(answer.body, kind) else None
+
+
+def _is_html_kind(kind: str) -> bool:
+    return kind.lower().rpartition(".")[2] in _HTML_KINDS
+
+
+def _is_message(body: bytes, kind: str) -> bool:
+    """Return whether a whole body is a message: a JSON object where there can be none, or one with nothing else."""
+    value = _json_object(body)
+    if value is None:
+        return False
+    has_nothing_else = value.keys() <= _MESSAGE_KEYS | _BESIDE_MESSAGE
+    return kind in _NEVER_JSON or (has_nothing_else and not value.keys().isdisjoint(_MESSAGE_KEYS))
+
+
+def _json_object(body: bytes) -> dict[str, object] | None:
+    text = as_utf8(body) if len(body) <= KEPT_BODY_BYTES else b""  # no message is longer
+    if not text.lstrip().startswith(b"{"):
+        return None
+    try:
+        value = decode_json(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _may_be_message(start: bytes | bytearray) -> bool:
+    """Return whether more of a body has to be read to tell what it is."""
+    text = as_utf8(bytes(start[:_LOOKED_AT])).lstrip()
+    return len(start) < _LONGEST_MARK or text[:1] in {b"", b"<", b"{"}
