@@ -97,7 +97,7 @@ def test_convert_writes_another_format(polyglot, environment, media):
     assert (environment / "b.flac").read_bytes()[:4] == b"fLaC"
     assert polyglot("convert", "a.wav", "a.wav", "--overwrite").code == 2
     assert polyglot("convert", "a.wav", "b").code == 2
-    assert polyglot("convert", "a.wav", "b.bogus").code == 1
+    assert polyglot("convert", "a.wav", "b.bogus").code == 2
 
 
 def test_validate_url_answers_with_its_exit_code(polyglot, environment, faults):

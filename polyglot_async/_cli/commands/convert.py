@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..._downloads import conversion_format
 from .._error_report import InputError
 from .._group import command as polyglot_command
 from .._output import print_saved
@@ -31,9 +32,7 @@ def command(settings: Settings, *, file: Path, out: Path, format_: str | None, o
     """
     _check_paths(file, out)
     check_output_path(out, overwrite=overwrite)
-    chosen = (format_ or out.suffix.removeprefix(".")).lower()
-    if not chosen:
-        raise InputError(f"{out} has no suffix that names the format: use --format")
+    chosen = _format(out, format_)
 
     async def convert(client: AsyncPolyglot) -> Path:
         with ProgressBars(enabled=not settings.verbose) as bars:
@@ -49,3 +48,12 @@ def _check_paths(file: Path, out: Path) -> None:
     check_file(file)
     if out.exists() and out.samefile(file):
         raise InputError(f"{out}: cannot be converted onto itself")
+
+
+def _format(out: Path, given: str | None) -> str:
+    if not given and not out.suffix.removeprefix("."):
+        raise InputError(f"{out} has no suffix that names the format: use --format")
+    try:
+        return conversion_format(out, given)
+    except ValueError as error:
+        raise InputError(f"{error}, with --format or as the suffix of OUT") from None
