@@ -1,8 +1,8 @@
 """A test module uses private names of the one module that it tests, and of no other.
 
 `tests/<package>/test_<module>*.py` tests `polyglot_async._<package>.<module>`, or `polyglot_async.<package>._<module>`
-where the package is public; `tests/test_<module>.py` tests `polyglot_async._<module>`. What that module itself imports may be taken from it. Everything else, helpers and
-conftests included, uses public names.
+where the package is public; `tests/test_<module>.py` tests `polyglot_async._<module>`. What that module itself imports
+may be taken from it. Everything else, helpers and conftests included, uses public names.
 """
 
 import ast
