@@ -18,7 +18,7 @@ from typing import Any
 import attrs
 
 from . import subtitles
-from ._arguments import check_choice
+from ._arguments import check_choice, check_path
 from ._files import write_durably
 
 _NOTHING: Mapping[str, Any] = {}
@@ -164,6 +164,7 @@ class Transcript:
             ValueError: no such format, or it needs times and the transcript has no segments.
             OSError: the file cannot be written.
         """
+        check_path("path", path)
         path = Path(path)
         text = self.render(format or path.suffix.removeprefix(".") or "txt")
         # A lone surrogate can come out of JSON and cannot be encoded.

@@ -200,6 +200,7 @@ PARTS = [
     }),
     (webhooks.sign, {"body": b"{}", "secret": "s"}, (TypeError, ValueError), {"timestamp": ["5", True, NAN, INF]}),
     (Transcript(task_id="t", text="words").render, {}, (TypeError, ValueError), {"format": [b"srt", 5, None, "exe"]}),
+    (Transcript(task_id="t", text="words").save, {}, TypeError, {"path": [b"a.srt", 5, None]}),
 ]  # fmt: skip
 
 
