@@ -4,9 +4,13 @@ Only certain signs count, for what is paid for must never be refused because it 
 
 | answer | a result file of a kind, a conversion | the source, the bytes of somebody's upload |
 |---|---|---|
-| a web page, by its type or beginning | no file, unless the kind is HTML | no file; a 206, or an attachment, is one |
+| a web page, by its type or beginning | no file, unless the kind is HTML | no file, unless it comes with a file name |
 | a JSON object | no file where the kind is never JSON; else if it is a message | the same, if its type is JSON too |
+| a text, by its type and all it holds | a file; no file of a conversion | a file |
 | nothing, as in a 204; JSON in a 202 | no file | an empty file; no answer but 200 and 206 holds any of it |
+
+A file name is that of `Content-Disposition`, which no page has; with one, HTML as a type says nothing of a result file.
+A 206 proves nothing: nginx sends its maintenance page in ranges, with an ETag (`error_page 502 =200 /page.html`).
 """
 
 from __future__ import annotations
@@ -20,16 +24,16 @@ import attrs
 from .._api.decoding import decode_json
 from .._api.messages import KEPT_BODY_BYTES, ApiResponse, as_utf8, is_html
 from .._api.status_errors import decode_error
+from .._http.streamed_response import StreamedResponse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from .._errors import ResponseDecodeError
-    from .._http.streamed_response import StreamedResponse
 
-_OK = 200
 _ACCEPTED = 202
+_CONVERSION = "POST"
 _WITHOUT_CONTENT = frozenset({204, 205})
 _HTML_KINDS = frozenset({"html", "htm", "xhtml"})
 _TEXT_KINDS = frozenset({"srt", "vtt", "txt", "csv", "tsv", "sbv", "lrc", "ass", "ssa"})
@@ -47,6 +51,8 @@ _ADVICE = {
 _LONGEST_MARK = 4
 """Bytes of the longest byte order mark."""
 _LOOKED_AT = 1024
+_FIRST_BYTES = b"<{ \t\r\n\f\v\xef\xff\xfe\0"
+"""Of pages, messages and byte order marks. What begins otherwise is never waited for."""
 
 
 def kind_of(path: str) -> str | None:
@@ -69,9 +75,9 @@ async def checked_body(
     Raises:
         ResponseDecodeError: something else came in its place; the message has its first words and its content type.
     """
-    is_page = is_html(response.headers)
+    read_on = is_html(response.headers) or (method == _CONVERSION and _is_declared_text(response.headers))
     head, is_whole = bytearray(), False
-    while not is_whole and len(head) < KEPT_BODY_BYTES and (is_page or _may_be_message(head)):
+    while not is_whole and len(head) < KEPT_BODY_BYTES and (read_on or _may_be_message(head)):
         chunk = await anext(chunks, None)
         is_whole = chunk is None
         head += chunk or b""
@@ -103,17 +109,39 @@ class FileBody:
 async def open_file_stream(
     answer: AbstractAsyncContextManager[StreamedResponse], kind: str
 ) -> AsyncIterator[StreamedResponse]:
-    """Open the answer of a call for a result file of `kind`. Its head is checked; its body is the caller's to read.
+    """Open the answer of a call for a result file of `kind`.
 
     Raises:
         ResponseDecodeError: it is no file.
     """
-    async with answer as response:
-        is_page = is_html(response.headers) and not _is_html_kind(kind)
-        if is_page or response.status_code in _WITHOUT_CONTENT or response.headers.get("content-length") == "0":
-            async with aclosing(response.chunks()) as chunks:
-                await checked_body(response, chunks, kind)
-        yield response
+    async with answer as response, aclosing(response.chunks()) as chunks:
+        stream = FileResponse(response, await checked_body(response, chunks, kind))
+        try:
+            yield stream
+        finally:
+            stream.is_read = True
+
+
+class FileResponse(StreamedResponse):
+    """An answer whose beginning was read before.
+
+    Attributes:
+        is_read: whether its body was asked for, or is closed.
+    """
+
+    def __init__(self, response: StreamedResponse, body: FileBody) -> None:
+        super().__init__(response.status_code, response.headers, response._response)  # noqa: SLF001 - of its own class
+        self._body = body
+        self.is_read = False
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """Iterate over the body as it arrives, undecoded."""
+        if self.is_read:
+            async for chunk in super().chunks():  # raises: a body is read once
+                yield chunk
+        self.is_read = True
+        async for chunk in self._body:
+            yield chunk
 
 
 def file_body(answer: ApiResponse, kind: str) -> bytes:
@@ -141,8 +169,7 @@ def _require_file(answer: ApiResponse, kind: str | None, *, is_whole: bool) -> N
 
 
 def _source_problem(answer: ApiResponse, *, is_whole: bool) -> str | None:
-    # Nobody but the service answers with a range of a file, or with a name to save it under.
-    if answer.status_code != _OK or "attachment" in answer.headers.get("content-disposition", "").lower():
+    if _has_file_name(answer.headers):
         return None
     if answer.is_html:
         return _PAGE
@@ -152,15 +179,33 @@ def _source_problem(answer: ApiResponse, *, is_whole: bool) -> str | None:
 
 def _problem(answer: ApiResponse, kind: str, *, is_whole: bool) -> str | None:
     kind = kind.lower().rpartition(".")[2]
-    if answer.is_html and not _is_html_kind(kind):
+    # Some servers take whatever has no type of its own for HTML.
+    if not _is_html_kind(kind) and is_html({} if _has_file_name(answer.headers) else answer.headers, answer.body):
         return _PAGE
     if is_whole and not answer.body:
         return _NOTHING
     if kind in _TEXT_KINDS and as_utf8(answer.body[:KEPT_BODY_BYTES]).lstrip().startswith(b"<!--"):
         return _PAGE
-    if is_whole and answer.status_code == _ACCEPTED and _json_object(answer.body) is not None:
+    if answer.method == _CONVERSION and _is_declared_text(answer.headers) and _is_text(answer.body):
         return _MESSAGE
+    if answer.method == _CONVERSION or answer.status_code == _ACCEPTED:
+        return _MESSAGE if is_whole and _json_object(answer.body) is not None else None
     return _MESSAGE if is_whole and _is_message(answer.body, kind) else None
+
+
+def _has_file_name(headers: Mapping[str, str]) -> bool:
+    disposition = headers.get("content-disposition", "").lower()
+    return "attachment" in disposition or "filename" in disposition
+
+
+def _is_declared_text(headers: Mapping[str, str]) -> bool:
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind.startswith("text/") or kind.endswith(("json", "xml"))
+
+
+def _is_text(body: bytes) -> bool:
+    text = body.decode("utf-8", "replace").removesuffix("\ufffd")  # the beginning may end within a character
+    return "\ufffd" not in text and all(character.isprintable() or character.isspace() for character in text)
 
 
 def _is_html_kind(kind: str) -> bool:
@@ -189,5 +234,6 @@ def _json_object(body: bytes) -> dict[str, object] | None:
 
 def _may_be_message(start: bytes | bytearray) -> bool:
     """Return whether more of a body has to be read to tell what it is."""
-    text = as_utf8(bytes(start[:_LOOKED_AT])).lstrip()
-    return len(start) < _LONGEST_MARK or text[:1] in {b"", b"<", b"{"}
+    if len(start) < _LONGEST_MARK:
+        return start[:1] in _FIRST_BYTES
+    return as_utf8(start[:_LOOKED_AT]).lstrip()[:1] in {b"", b"<", b"{"}

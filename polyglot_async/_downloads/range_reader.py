@@ -136,9 +136,8 @@ class RangedFile:
     ) -> AsyncIterator[bytes]:
         """Return the body; where it begins with the file's first byte, that is looked at before any is written."""
         kind = kind_of(self.request.path)
-        if response.status_code != _OK and (position > 0 or kind is None):
-            return chunks
-        if response.status_code < _FIRST_ERROR:
+        holds_start = response.status_code == _OK or (position == 0 and response.status_code < _FIRST_ERROR)
+        if holds_start and (kind is not None or response.status_code in {_OK, _PARTIAL}):
             return await checked_body(response, chunks, kind)
         if kind is not None and parse_unsatisfied_range(response.headers.get("content-range", "")) == 0:
             raise empty_file_error(response)

@@ -112,7 +112,8 @@ def iterating(method: Callable[Concatenate[A, P], AsyncIterator[T]]) -> Callable
     """Return the twin of a method that returns an async iterator."""
 
     def call(self: Twin[A], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
-        return self._portal.iterate(method(self._async, *args, **kwargs))
+        own: Callable[P, AsyncIterator[T]] = getattr(self._async, method.__name__)  # a subclass may have another
+        return self._portal.iterate(own(*args, **kwargs))
 
     return _presented(call, method)
 

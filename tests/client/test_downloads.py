@@ -15,6 +15,7 @@ from polyglot_async import (
     BadRequestError,
     ConfigurationError,
     NotFoundError,
+    Polyglot,
     PolyglotError,
     ResponseDecodeError,
     SourceChangedError,
@@ -272,6 +273,51 @@ async def test_a_web_page_in_place_of_a_files_bytes_or_stream_is_an_error(sandbo
         await client.transcriptions.download(task, "srt")
     with pytest.raises(ResponseDecodeError, match="Maintenance"):
         await client.transcriptions.stream_download(task, "srt").__aenter__()
+
+
+NO_FILES = {
+    "page": (200, {}, b"<html><title>Sign in</title>"),
+    "message": (200, {"Content-Type": "application/json"}, b'{"detail": "Not ready"}'),
+    "nothing": (200, {}, b""),
+    "no content": (204, {}, b""),
+}
+
+
+@pytest.mark.parametrize("answer", NO_FILES)
+async def test_a_stream_of_what_is_no_result_file_is_an_error(connect, answer):
+    with contextlib.closing(ScriptedServer(lambda _: NO_FILES[answer])) as server:
+        async with connect(base_url=server.url) as client:
+            with pytest.raises(ResponseDecodeError, match="the answer is"):
+                await client.transcriptions.stream_download("t", "srt").__aenter__()
+
+
+BEGINNINGS = [b"{0}{25}Hello" + b" " * 90_000, b"<b>Hello</b>", b"1\n00:00", b"\n", b"x"]
+
+
+@pytest.mark.parametrize("data", BEGINNINGS, ids=lambda data: repr(data[:9]))
+async def test_the_stream_of_a_result_file_has_all_of_it_once(connect, data):
+    with contextlib.closing(ScriptedServer(lambda _: (200, {}, data))) as server:
+        async with connect(base_url=server.url) as client:
+            async with client.transcriptions.stream_download("t", "sub") as response:
+                assert data == b"".join([chunk async for chunk in response.chunks()])
+                with pytest.raises(ConfigurationError, match="read it once"):
+                    await anext(response.chunks())
+            async with client.transcriptions.stream_download("t", "sub") as response:
+                pass
+            with pytest.raises(ConfigurationError, match="inside its `with`"):
+                await anext(response.chunks())
+
+
+def test_the_sync_stream_of_a_result_file_is_looked_at_too():
+    answers = [(200, {}, BEGINNINGS[0]), NO_FILES["message"]]
+    with (
+        contextlib.closing(ScriptedServer(lambda _: answers.pop(0))) as server,
+        Polyglot("sk_test", base_url=server.url) as client,
+    ):
+        with client.transcriptions.stream_download("t", "sub") as response:
+            assert BEGINNINGS[0] == b"".join(response.chunks())
+        with pytest.raises(ResponseDecodeError, match=r"a message, .Not ready"):
+            client.transcriptions.stream_download("t", "srt").__enter__()
 
 
 async def test_a_web_page_in_place_of_a_conversion_is_an_error_and_nothing_is_written(sandbox, client, target):

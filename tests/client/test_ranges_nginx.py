@@ -9,7 +9,7 @@ import httpx
 import pytest
 from programs import require_program
 
-from polyglot_async import AsyncPolyglot
+from polyglot_async import AsyncPolyglot, ResponseDecodeError
 from polyglot_async.sandbox import Sandbox
 
 DATA = random.Random(13).randbytes(20_500_001)
@@ -26,6 +26,8 @@ http {{
   server {{
     listen 127.0.0.1:{port};
     location ~ ^/transcriptions/([a-z]+)/source$ {{ alias {folder}/media/$1; }}
+    location /closed/ {{ return 503; error_page 503 =200 /page.html; }}
+    location = /page.html {{ internal; alias {folder}/page.html; default_type text/html; types {{ }} }}
   }}
 }}
 """
@@ -39,6 +41,7 @@ def nginx(tmp_path_factory):
     (folder / "media").mkdir()
     (folder / "media" / "film").write_bytes(DATA)
     (folder / "media" / "empty").write_bytes(b"")
+    (folder / "page.html").write_text("<!DOCTYPE html><html><title>Maintenance</title></html>")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     (folder / "nginx.conf").write_text(CONFIGURATION.format(folder=folder, port=port))
@@ -190,3 +193,26 @@ async def test_the_sdk_downloads_from_nginx(nginx, tmp_path, connections, name):
         assert [path] == list(tmp_path.iterdir())
         async with client.transcriptions.open_source(name) as media:
             assert (DATA if name == "film" else b"")[-10:] == await media.read_at(max(0, media.size - 10), 10)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("connections", [1, 4])
+@pytest.mark.parametrize("call", ["source", "srt"])
+async def test_a_maintenance_page_is_no_file_though_nginx_sends_it_as_a_range_with_an_etag(
+    nginx, tmp_path, connections, call
+):
+    target = tmp_path / "film.mp4"
+    target.write_bytes(b"the user's own")
+    async with httpx.AsyncClient() as http:
+        answer = await http.get(f"{nginx}/closed/transcriptions/film/source", headers={"range": "bytes=0-"})
+    assert 206 == answer.status_code
+    assert "etag" in answer.headers
+    async with AsyncPolyglot("sk_test", base_url=f"{nginx}/closed", max_retries=0) as client:
+        calls = client.transcriptions
+        with pytest.raises(ResponseDecodeError, match=r'a web page, "Maintenance".*check base_url'):
+            if call == "source":
+                await calls.download_source("film", target, connections=connections)
+            else:
+                await calls.download("film", call, target)
+    assert b"the user's own" == target.read_bytes()
+    assert [target] == list(tmp_path.iterdir())
