@@ -66,6 +66,8 @@ def check_path(name: str, value: object) -> None:
     """Raise for what is no path of text: bytes are media everywhere else."""
     if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
         raise TypeError(f"{name} is {value!r:.60}: pass a path, as str or Path")
+    if not os.fspath(value):  # `Path("")` would be the current folder
+        raise ValueError(f"{name} is empty: pass a path, as str or Path")
 
 
 def check_text(name: str, value: object) -> None:

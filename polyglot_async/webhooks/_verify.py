@@ -95,7 +95,7 @@ def check_body(body: object) -> bytes:
 
 def check_secrets(secret: object) -> tuple[bytes, ...]:
     """Return the secrets as keys. An empty one is refused among others too: anybody can sign with it."""
-    secrets = (secret,) if isinstance(secret, str) else secret
+    secrets = (secret,) if isinstance(secret, str | bytes) else secret
     if not isinstance(secrets, Sequence) or not secrets:
         raise WebhookVerificationError(
             "no secret: pass the webhook's secret as a str, or a list of them; without one nothing can be verified",

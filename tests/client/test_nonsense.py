@@ -33,11 +33,12 @@ TEXT = [True, 0, ["fast"], b"fast", {"ru"}]
 NONSENSE = {
     "page_size": COUNT, "connections": COUNT, "concurrency": COUNT, "offset": [*COUNT[:4], -1, 1.5],
     "cursor": [5, b"x"], "timeout": SECONDS, "poll_interval": [*SECONDS, 0, 0.0],
-    "kind": [b"srt", 5, None, "", ".", ".."], "format": [b"mp3", b"", 5, "exe"], "path": [5, b"x.mp3", ["x"]],
+    "kind": [b"srt", 5, None, "", ".", ".."], "format": [b"mp3", b"", 5, "exe"], "path": [5, b"x.mp3", ["x"], ""],
     "on_progress": [5, "print"], "extra": [0, "", ["a"], {1: "a"}, {b"a": "a"}],
     "model": TEXT, "input_language": TEXT, "output_language": TEXT,
     "name": [5, b"x"], "size": ["5", True, -1, 1.5, NAN], "content_type": [5, b"audio/wav", "audio"],
-    "retry_failed": ["no", 0, 1, None], "on_uncertain": ["park", None, 5], "journal": [5, b"x"], "out": [5, b"x"],
+    "retry_failed": ["no", 0, 1, None], "on_uncertain": ["park", None, 5], "journal": [5, b"x", ""],
+    "out": [5, b"x", ""],
     "results": [b"srt", 5, None, (), (b"srt",), ("result", "srt"), ("task", "result"),
                 ("../x",), ("a\\b",), ("a\0b",), ("..",), ("",)],
     "receiver": [None, 5, "x"],
@@ -173,7 +174,8 @@ async def test_a_view_is_not_made_of_nonsense(client, argument, value):
 POSITIVE = ["5", True, NAN, INF, 0, -1]
 PARTS = [
     (webhooks.WebhookReceiver, {"secret": "s"}, ConfigurationError, {
-        "secret": [None, "", 5, []], "on_event": [5], "dedupe_store": [5], "tolerance": POSITIVE, "path": [5, b"/x"],
+        "secret": [None, "", 5, [], b"s"],
+        "on_event": [5], "dedupe_store": [5], "tolerance": POSITIVE, "path": [5, b"/x"],
         "max_body_bytes": [*POSITIVE, 1.5, None], "body_timeout": [*POSITIVE, None],
         "handler_timeout": [*POSITIVE, None], "runtime": [5],
     }),

@@ -423,3 +423,9 @@ def test_every_key_and_every_encoding_is_compared_whichever_fits(monkeypatch):
             webhooks.verify(BODY, headers(signature), [SECRET, "second", "third"], now=NOW)
         counts.add(len(compared))
     assert counts == {15}
+
+
+def test_a_secret_of_bytes_is_called_so():
+    with pytest.raises(WebhookVerificationError, match="a secret is a bytes and not a str") as caught:
+        verify(b"{}", {}, b"secret")
+    assert "secret" == caught.value.reason
