@@ -427,5 +427,5 @@ def test_every_key_and_every_encoding_is_compared_whichever_fits(monkeypatch):
 
 def test_a_secret_of_bytes_is_called_so():
     with pytest.raises(WebhookVerificationError, match="a secret is a bytes and not a str") as caught:
-        verify(b"{}", {}, b"secret")
+        webhooks.verify(b"{}", {}, b"secret")
     assert "secret" == caught.value.reason
