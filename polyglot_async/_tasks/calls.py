@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
 import attrs
 from anyio import to_thread
 
-from .. import _downloads, _uploads
+from .. import _downloads
 from .._api import endpoints
 from .._arguments import check_count, check_function, check_path, check_seconds
 from .._models import Task, TaskStatus
+from .._uploads.form_body import FormBody
+from .._uploads.sources import media_from
 from .pagination import TaskList
 from .raw_calls import RawTranscriptions, TaskOrId, check_page, id_of
 
@@ -293,9 +294,9 @@ class AsyncTranscriptions:
         check_path("path", path)
         check_function("on_progress", on_progress)
         wanted = _downloads.conversion_format(path, format, extra)
-        media = await to_thread.run_sync(partial(_uploads.media_from, source))
+        media = await to_thread.run_sync(media_from, source)
         request = endpoints.convert_audio(wanted, extra)
-        body = _uploads.FormBody(media, request.fields or (), on_progress)
+        body = FormBody(media, request.fields or (), on_progress)
         return await _downloads.save_stream(self._transport.stream(request, body), path, wanted)
 
     def _source_file(self, task: TaskOrId) -> RangedFile:

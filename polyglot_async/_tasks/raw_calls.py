@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import attrs
 from anyio import to_thread
 
-from .. import _downloads, _uploads
+from .. import _downloads
 from .._api import endpoints
 from .._api.urls import bare_url, clean_url
 from .._arguments import check_count, check_function, check_text
 from .._errors import MediaError
 from .._models import Task
 from .._state.items import Item, ItemRecord
+from .._uploads.form_body import FormBody, JsonBody
+from .._uploads.sources import media_from
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,13 +59,11 @@ class RawTranscriptions:
         if on_progress is not None:
             check_function("on_progress", on_progress)
         # In a thread: even to look at a file may take long on a slow disk.
-        media = await to_thread.run_sync(
-            partial(_uploads.media_from, source, name=name, size=size, content_type=content_type)
-        )
+        media = await to_thread.run_sync(partial(media_from, source, name=name, size=size, content_type=content_type))
         check_size(media, self._transport.limiter.limits.max_upload_bytes)
         options = {"model": model, "input_language": input_language, "output_language": output_language}
         request = endpoints.upload(options, extra)
-        body = _uploads.FormBody(media, request.fields or (), on_progress)
+        body = FormBody(media, request.fields or (), on_progress)
         record = ItemRecord(name=media.name, size=media.size, options=dict(request.fields or ()))
         item = Item(self._transport.runtime.unix_time, record)
         return await self._submitter.submit(self._transport, request, body, item)
@@ -83,14 +83,14 @@ class RawTranscriptions:
         request = endpoints.from_url(url, options, extra)
         record = ItemRecord(name=bare_url(url), options=endpoints.plain_value({**options, **(extra or {})}))
         item = Item(self._transport.runtime.unix_time, record)
-        return await self._submitter.submit(self._transport, request, _uploads.JsonBody(request.json or {}), item)
+        return await self._submitter.submit(self._transport, request, JsonBody(request.json or {}), item)
 
     async def validate_url(self, url: str, *, extra: Mapping[str, Any] | None = None) -> RawResponse[UrlValidation]:
         """Check whether the service can use a media URL: see `AsyncTranscriptions.validate_url`."""
         url = clean_url(url)
         request = endpoints.validate_url(url, {}, extra)
         parse = partial(endpoints.parse_validation, url=url)
-        return await self._transport.call(request, parse, _uploads.JsonBody(request.json or {}))
+        return await self._transport.call(request, parse, JsonBody(request.json or {}))
 
     async def list(
         self, /, *, page_size: int | None = 100, offset: int = 0, cursor: str | None = None, **filters: Any
