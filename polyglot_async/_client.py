@@ -283,7 +283,7 @@ class AsyncPolyglot:
             extra: further options, sent as they are.
 
         Raises:
-            JournalError: another process writes the journal, a newer version made it, or it is no journal.
+            JournalError: another process writes the journal, another version made it, or it is no journal.
             AuthenticationError: the credential is not accepted; what is in flight stays in the journal.
             QuotaExhaustedError: the day's or the month's requests are spent.
         """

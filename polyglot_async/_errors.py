@@ -25,7 +25,7 @@ PolyglotError
 |- TransferError                      a download that cannot go on
 |  |- RangeError                      an answer that does not fit the range asked for
 |  `- SourceChangedError              the file changed on the server between two parts
-|- JournalError                       a batch's journal is in use, too new, or no journal
+|- JournalError                       a batch's journal is in use, another version's, or none
 `- WebhookVerificationError           a delivery that is not proven to be the service's
 ```
 
@@ -326,7 +326,7 @@ class SourceChangedError(TransferError):
 
 
 class JournalError(PolyglotError):
-    """A batch's journal cannot be used: another process holds it, a newer version wrote it, or it is no journal."""
+    """A batch's journal cannot be used: another process holds it, another version wrote it, or it is no journal."""
 
 
 class WebhookVerificationError(PolyglotError):

@@ -140,7 +140,10 @@ def read_page(value: Any) -> TaskPage:
             tasks.append(read_task(entry))
         except ValueError:
             continue
-    total = number_or_none(holder.get("total", holder.get("count")))
+    count = number_or_none(holder.get("count"))
+    if count is not None and count <= len(entries):
+        count = None  # it may count this page alone
+    total = number_or_none(holder["total"]) if holder.get("total") is not None else count
     cursors = (holder.get("next"), holder.get("next_cursor"))
     return TaskPage(
         items=tuple(tasks),

@@ -25,6 +25,8 @@ _LARGEST_FLOAT = 1.7976931348623157e308
 _NUMBER = r"[+-]?[0-9]{1,300}(?:\.[0-9]{0,300})?(?:[eE][+-]?[0-9]{1,3})?"
 _FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _SECONDS_PER_WORD = 0.4
+_FIRST_YEAR = 2000
+"""Earlier times are zeros: 1970 of Unix, 1 of Go and .NET, 1900 and 1904 of spreadsheets."""
 
 
 def read_fields(value: dict[str, Any], cls: type[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -86,9 +88,12 @@ def _datetime(value: Any, _: Any = None) -> datetime:
         raise ValueError("not an ISO 8601 time")
     try:
         moment = datetime.fromisoformat(value.strip())
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)  # A17
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)  # A17
     except OverflowError:
         raise ValueError("a time that no calendar has") from None
+    if moment.year < _FIRST_YEAR:
+        raise ValueError("the zero of a clock, which stands for no time")
+    return moment
 
 
 def _status(value: Any, _: Any = None) -> TaskStatus:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 Sources: TypeAlias = "Iterable[BatchSource] | AsyncIterable[BatchSource]"
 _Ended: TypeAlias = tuple[Outcome, Item | None]
 
+_MOST_WORKERS = 1000
+"""A plan may call a huge number "unlimited"."""
 DEFAULT_CONCURRENCY = 4
 _END: Any = object()
 
@@ -124,7 +126,7 @@ async def _stream(feed: SourceFeed, worker: BatchWorker, concurrency: int) -> As
         async with receive, anyio.create_task_group() as tasks:
             async with send:
                 # Twice the slots: while tasks hold them, others prepare the next items and fetch results.
-                for _ in range(2 * concurrency):
+                for _ in range(min(2 * concurrency, _MOST_WORKERS)):
                     tasks.start_soon(_work, feed, worker, send.clone())
             try:
                 yield stream

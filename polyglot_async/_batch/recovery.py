@@ -10,7 +10,7 @@ from anyio import to_thread
 
 from .._errors import MediaError
 from .._http.retry import stops_batch
-from .._state.items import Item, ItemRecord
+from .._state.items import Item, ItemRecord, State
 from .._tasks.known_tasks import OwnTask, SentMedia
 from .._tasks.outage import BATCH_TIMEOUT
 from .._tasks.proof import Proof, Submission
@@ -61,6 +61,7 @@ async def _submission_of(record: ItemRecord) -> Submission:
         digest=await _digest(record),
         content=content,
         url_key=url_key_of(record.key) if content is None else None,
+        is_late=record.state is State.LEFT,  # nobody waited for the answer: the service may be at work still
     )
 
 

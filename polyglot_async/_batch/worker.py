@@ -178,7 +178,7 @@ class BatchWorker:
                 if not is_outage(error) or not body.can_be_sent:
                     raise
                 was_outage = await self.submitter.gate.wait_out(error, timeout=BATCH_TIMEOUT)
-                attempts.made = found.attempts  # what never left used up no attempt
+                attempts.made = attempts.left  # what never left used up no attempt
                 # An outage may be over before it is asked for: one more attempt then, if one is left.
                 if not was_outage and (failed_once or attempts.made > attempts.retries):
                     raise

@@ -97,7 +97,7 @@ def _advice(error: httpx.HTTPError, url: httpx.URL, *, reached_before: bool) -> 
             )
         if isinstance(cause, ssl.SSLError) and getattr(cause, "reason", None) in _TLS_MISMATCH:
             return f"{url.host} does not speak TLS on this port: check the scheme and the port of base_url"
-        if isinstance(cause, socket.gaierror) and not (cause.errno == socket.EAI_AGAIN and reached_before):
+        if isinstance(cause, socket.gaierror) and not reached_before:  # else the network is away for a while
             variable = proxy_variable(url.scheme)
             where = f"base_url, {variable} and the network" if variable else "base_url and the network"
             return f"the host {url.host} is unknown: check {where}"

@@ -22,9 +22,10 @@ def may_follow(response: httpx.Response, request: ApiRequest, target: httpx.URL)
     endpoint = request.endpoint
     if endpoint.method != "GET" and response.status_code not in _METHOD_KEEPING_STATUSES:
         return False
-    # A file may lie elsewhere, and is fetched there without the credential. A call may not.
+    # A file may lie elsewhere, and is fetched there without the credential, but never in the clear. A call may not.
     is_file = endpoint.method == "GET" and endpoint.accept == "*/*"
-    return is_file or is_same_origin(target, response.url)
+    is_safe = target.scheme == "https" or response.url.scheme == "http"
+    return (is_file and is_safe) or is_same_origin(target, response.url)
 
 
 def is_same_origin(one: httpx.URL, other: httpx.URL) -> bool:

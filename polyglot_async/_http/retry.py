@@ -6,11 +6,11 @@ after a crash, and nothing else.
 | what happened                                                        | what it means | what is done               |
 |----------------------------------------------------------------------|---------------|----------------------------|
 | no connection, or the body's last byte was never handed to the       | not accepted  | RETRY                      |
-|   socket (source failed, cancelled, cut, killed), whatever came back  |               |                            |
+|   socket (source failed, cancelled, cut, killed), and no 2xx came    |               |                            |
 | 408, 421, 425, 429; 403 that speaks of concurrent tasks              | not accepted  | RETRY, after the pause     |
 | 307, 308 to the same origin                                          | not accepted  | followed by the transport  |
 | certificate, unknown host, 407, redirect loop, redirect to another   | not accepted  | FAIL, and a batch stops:   |
-|   origin, 401, a client that cannot be used as configured            |               |   see `stops_batch`        |
+|   origin, 401, 402, a client that cannot be used as configured       |               |   see `stops_batch`        |
 | any other 3xx, 4xx; a file over the plan's size or length            | refused       | FAIL                       |
 | 2xx that holds a task id, even before the body was whole             | accepted      | a task                     |
 | 5xx or no answer, once the body was whole; a 2xx without an id       | ambiguous     | PROVE what became of it    |
@@ -53,6 +53,7 @@ LONGEST_DELAY = 30.0
 LONGEST_RETRY_AFTER = 120.0
 _NOT_ACCEPTED_STATUSES = frozenset({408, 421, 425})
 """And 429, where it is a `RateLimitError`: of a file over the plan's size it is a `BadRequestError`, and final."""
+_PAYMENT_REQUIRED = 402
 _PROXY_AUTHENTICATION_REQUIRED = 407
 _TIMEOUT_STATUSES = frozenset({504, 522, 524, 598, 599})
 _STOPPING = (
@@ -82,11 +83,17 @@ def next_action(error: PolyglotError, request: ApiRequest, *, body_complete: boo
             return Action.RETRY
         if request.endpoint.billable:
             return Action.PROVE
-        # The service may be at work still: to send the file again would only make it slower.
-        return Action.FAIL if request.fields is not None and isinstance(error, ApiTimeoutError) else Action.RETRY
+        return Action.FAIL if _is_slow_conversion(error, request) else Action.RETRY
     if isinstance(error, ServerError | ResponseDecodeError):
-        return Action.PROVE if request.endpoint.billable and body_complete else Action.RETRY
+        if request.endpoint.billable and body_complete:
+            return Action.PROVE
+        return Action.FAIL if body_complete and _is_slow_conversion(error, request) else Action.RETRY
     return Action.RETRY if may_pass(error) else Action.FAIL
+
+
+def _is_slow_conversion(error: PolyglotError, request: ApiRequest) -> bool:
+    """Return whether the service may be at work still: to send the file again would only make it slower."""
+    return request.fields is not None and not request.endpoint.billable and is_late(error)
 
 
 def may_pass(error: PolyglotError) -> bool:
@@ -104,7 +111,8 @@ def is_late(error: PolyglotError) -> bool:
 
 def stops_batch(error: PolyglotError) -> bool:
     """Return whether every other call would fail alike, so that a batch stops instead of failing items one by one."""
-    return isinstance(error, _STOPPING) or is_permanent(error)
+    needs_payment = isinstance(error, ApiStatusError) and error.status_code == _PAYMENT_REQUIRED
+    return isinstance(error, _STOPPING) or needs_payment or is_permanent(error)
 
 
 def is_permanent(error: PolyglotError) -> bool:
@@ -129,18 +137,25 @@ class Attempts:
         retries: further attempts after the first.
         forgives_429: a 429 is waited out and uses up no attempt, as in a batch.
         made: attempts so far.
+        left: those of them that reached a server.
     """
 
     retries: int
     forgives_429: bool = False
     made: int = 0
+    left: int = 0
     _unreadable: bool = attrs.field(default=False, init=False)
+
+    def forgives(self, error: PolyglotError) -> bool:
+        """Return whether a failure is waited out and uses up no attempt."""
+        return self.forgives_429 and isinstance(error, RateLimitError)
 
     def failed(self, error: PolyglotError) -> bool:
         """Count a failed attempt; return whether another one may be made."""
-        if self.forgives_429 and isinstance(error, RateLimitError):
+        if self.forgives(error):
             return True
         self.made += 1
+        self.left += not isinstance(error, ApiConnectionError) or error.connected
         if isinstance(error, ResponseDecodeError):  # once may be a garbled transfer, twice is how it is
             if self._unreadable:
                 return False

@@ -149,6 +149,8 @@ class Transport:
         if body is not None and not body.can_be_sent:
             raise error
         if isinstance(error, AuthenticationError) and refused is None and token and self.credential.renewable:
+            if body is not None:
+                body.complete = False  # not accepted
             return token
         waits_out = self.limiter.waits_out(error)
         if not waits_out:
@@ -161,7 +163,7 @@ class Transport:
         if waits_out:
             return refused
         seconds = delay(attempts.made, error, random=self.runtime.random())
-        if seconds > LONGEST_RETRY_AFTER and not attempts.forgives_429:
+        if seconds > LONGEST_RETRY_AFTER and not attempts.forgives(error):
             raise error
         logger.debug("%s again in %.2f s: %s", request.endpoint.call, seconds, error)
         await self.runtime.sleep(seconds)
@@ -284,7 +286,8 @@ class Transport:
                 if len(body) > (LARGEST_BUFFERED_ANSWER if most is None else most):
                     await drop(response, chunks)
                     if most is None:
-                        raise ResponseDecodeError(f"{method} {url}: the answer does not end", method=method, url=url)
+                        problem = f"{method} {url}: the answer has more than {LARGEST_BUFFERED_ANSWER >> 20} MiB"
+                        raise ResponseDecodeError(problem, method=method, url=url)
                     break
         except httpx.HTTPError as error:
             if most is None:  # of an error's body, what has come is enough: the status says the most

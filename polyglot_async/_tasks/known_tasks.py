@@ -123,7 +123,7 @@ class Listing:
 
     Attributes:
         known: tasks that are ours or older.
-        skew: seconds by which the service's clock is ahead of ours, by the `Date` of its answers.
+        skew: seconds by which the service's clock is ahead of ours, by the `Date` of its answers; 0 or less.
         tasks: all of them so far.
         clock: see `service_clock`.
     """
@@ -200,6 +200,6 @@ def is_newest_first(tasks: Sequence[Task], own: Mapping[str, OwnTask]) -> bool:
     times = [task.created_at.timestamp() for task in tasks if task.created_at is not None]
     if len(times) < 2:  # noqa: PLR2004 - an order is one of two
         times = [own[task.task_id].by for task in tasks if task.task_id in own]
-    falls = sum(later < earlier for earlier, later in itertools.pairwise(times))
-    rises = sum(later > earlier for earlier, later in itertools.pairwise(times))
-    return falls > rises  # parallel uploads may end in another order than they were begun in
+    steps = [later - earlier for earlier, later in itertools.pairwise(times)]
+    # Parallel uploads may end in another order than they were begun in, but not by much.
+    return sum(step < 0 for step in steps) > sum(step > 0 for step in steps) and max(steps) <= _CLOCK_SPREAD

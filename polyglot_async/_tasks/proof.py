@@ -18,7 +18,7 @@ was certainly created since, by the service's clock as tasks of our own show it.
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
     from .._errors import PolyglotError
     from .._models import Task
+
+Kind: TypeAlias = tuple[str, bool]
+"""The suffix of media, and whether it is that of tasks at their end."""
 
 _SHOWN_CANDIDATES = 20
 WITHOUT_RESULT = frozenset({"failed", "cancelled"})
@@ -100,6 +103,7 @@ class Source:
         head_sha256: SHA-256 of the first 64 KiB.
         checksum: of the whole, see `MediaDigest`.
         sha256: hexadecimal SHA-256 of the whole.
+        is_final: whether the task was at its end: some services transcode what they have, or copy it, until then.
     """
 
     size: int | None
@@ -108,6 +112,7 @@ class Source:
     head_sha256: bytes | None = None
     checksum: int | None = None
     sha256: str | None = None
+    is_final: bool = True
 
 
 def is_same_media(submission: Submission, source: Source) -> bool | None:
@@ -136,13 +141,16 @@ def tells_too_little(source: Source, submissions: Iterable[Submission]) -> bool:
     return source.sha256 is None and any(is_same_media(submission, source) is None for submission in submissions)
 
 
-def kept_kinds(own: Mapping[str, SentMedia], sources: Mapping[str, Source]) -> dict[str, bool]:
-    """Return for kinds of media whether sources are kept as they were sent, as far as tasks of our own show (A18)."""
-    kept: dict[str, bool] = {}
+def kept_kinds(own: Mapping[str, SentMedia], sources: Mapping[str, Source]) -> dict[Kind, bool]:
+    """Return for kinds of media, of tasks at their end and of others, whether sources are kept as they were sent.
+
+    Tasks of our own show it (A18).
+    """
+    kept: dict[Kind, bool] = {}
     for task_id, source in sources.items():
         sent = own.get(task_id)
         if sent is not None and source.size is not None:
-            kind = media_kind(sent.name)
+            kind = media_kind(sent.name), source.is_final
             same_end = sent.digest is None or source.tail_sha256 in {None, sent.digest.tail_sha256}
             kept[kind] = kept.get(kind, True) and sent.size == source.size and same_end
     return kept
@@ -154,7 +162,7 @@ def decide(
     sources: Mapping[str, Source],
     *,
     complete: bool,
-    kept: Mapping[str, bool],
+    kept: Mapping[Kind, bool],
     clock: ServiceClock | None = None,
 ) -> list[Proof]:
     """Return the proof of each submission, from the unknown tasks and what their sources show.
@@ -171,22 +179,30 @@ def decide(
     index = _Index.of(live, sources, shown_options(candidates))
     found = _matches(submissions, index, clock)
     taken = {task.task_id for task in found.values()}
-    shown_as_sent = (submissions[number] for number in found if submissions[number].url_key is None)
-    kept = {**{media_kind(submission.name): True for submission in shown_as_sent}, **kept}
+    shown = ((submissions[number], task) for number, task in found.items() if submissions[number].url_key is None)
+    kept = {**{(media_kind(submission.name), task.status.is_final): True for submission, task in shown}, **kept}
     rest = [task for task in live if task.task_id not in taken]
     unread = [task for task in rest if (source := sources.get(task.task_id)) is None or source.size is None]
+    stages = {is_final: [task for task in rest if task.status.is_final is is_final] for is_final in (True, False)}
     proofs = []
     for number, submission in enumerate(submissions):
         if number in found:
             proofs.append(Proof(task=found[number]))
             continue
         possible: Iterable[Task] = rest
-        if submission.size is not None and kept.get(media_kind(submission.name)):
-            # Every other task was certainly made from something else.
-            possible = (task for task in itertools.chain(unread, index.like(submission)) if task.task_id not in taken)
+        hidden = [is_final for is_final in stages if not _is_kept(kept, media_kind(submission.name), is_final=is_final)]
+        if submission.size is not None and len(hidden) < len(stages):
+            # Where sources are kept, every other task was certainly made from something else.
+            like = (task for task in index.like(submission) if task.task_id not in taken)
+            possible = itertools.chain(unread, like, *(stages[is_final] for is_final in hidden))
         first = {task.task_id: task for task in itertools.islice(possible, _SHOWN_CANDIDATES)}
         proofs.append(_unproven(tuple(first.values()), complete=complete))
     return proofs
+
+
+def _is_kept(kept: Mapping[Kind, bool], kind: str, *, is_final: bool) -> bool:
+    at_the_end = kept.get((kind, True), False)
+    return at_the_end if is_final else kept.get((kind, False), at_the_end)
 
 
 def _unproven(possible: tuple[Task, ...], *, complete: bool) -> Proof:

@@ -198,7 +198,8 @@ class Prover:
         async for page in pages:
             moment = http_date(pages.date)
             if moment is not None:
-                listing.skew = moment.timestamp() - self._transport.runtime.unix_time()
+                # Only if our own clock is fast: a `Date` ahead of us, of a proxy perhaps, must rule out no task.
+                listing.skew = min(0.0, moment.timestamp() - self._transport.runtime.unix_time())
             listing.add(page.items)
             if listing.reaches_back(page.items, since) and listing.shows_own_of(since):
                 return listing, not pages.skipped  # an entry that cannot be read may be the task in question

@@ -52,8 +52,8 @@ class SourceReader:
     details: dict[str, Task] = attrs.field(factory=dict, init=False)
 
     def forget_all_but(self, task_ids: Collection[str]) -> None:
-        """Forget the sources of other tasks: what a task was made from may not have been there whole."""
-        self.sources = {key: value for key, value in self.sources.items() if key in task_ids}
+        """Forget the sources of other tasks, and of those not at their end: they may not have been there whole."""
+        self.sources = {key: value for key, value in self.sources.items() if key in task_ids and value.is_final}
 
     async def read(self, candidates: Sequence[Task], submissions: Iterable[Submission]) -> None:
         """Read the sources of candidates until each of the submissions has one that may be its task's."""
@@ -65,7 +65,7 @@ class SourceReader:
         for task in sorted(candidates, key=lambda task: task.file_name not in names):
             if not any(wanted.values()):
                 return
-            source = None if task.status in WITHOUT_RESULT else await self._read(task.task_id, wanted)
+            source = None if task.status in WITHOUT_RESULT else await self._read(task, wanted)
             if source is not None and source.size in wanted:
                 same = wanted[source.size]
                 match = await self._match(task, [one for one in same if is_same_media(one, source)])
@@ -78,8 +78,8 @@ class SourceReader:
         for task in tasks:
             kind = media_kind(own[task.task_id].name) if task.task_id in own else None
             if kind in tried and tried[kind] < _MEASURED_TASKS:
-                source = await self._read(task.task_id, {})
-                tried[kind] = _MEASURED_TASKS if source is not None else tried[kind] + 1
+                source = await self._read(task, {})
+                tried[kind] = _MEASURED_TASKS if source is not None and source.is_final else tried[kind] + 1
 
     async def _match(self, task: Task, same: Sequence[Submission]) -> Submission | None:
         """Return one of the submissions of this task's media whose options the task does not contradict."""
@@ -101,9 +101,9 @@ class SourceReader:
             del self.details[next(iter(self.details))]
         return task
 
-    async def _read(self, task_id: str, wanted: Mapping[int, Sequence[Submission]]) -> Source | None:
+    async def _read(self, task: Task, wanted: Mapping[int, Sequence[Submission]]) -> Source | None:
         """Return what a task was made from, read as far as it takes to compare it with what is wanted."""
-        source, request = self.sources.get(task_id), endpoints.source(task_id)
+        source, request = self.sources.get(task.task_id), endpoints.source(task.task_id)
         try:
             source = source or await read_end(self._transport, request)
             if source is None or source.size is None:
@@ -121,7 +121,7 @@ class SourceReader:
             return None  # not there yet, or never: it is asked once more with the next look
         if source is None:
             return None
-        self.sources[task_id] = source
+        source = self.sources[task.task_id] = attrs.evolve(source, is_final=task.status.is_final)
         if len(self.sources) > _REMEMBERED_SOURCES:
             del self.sources[next(iter(self.sources))]
         return source

@@ -246,6 +246,12 @@ def test_an_id_beside_a_wrapped_task_is_that_of_the_answer(value, task_id):
     assert task_id == read_task(value).task_id == read_started(value).task_id
 
 
+@pytest.mark.parametrize("zero", ["0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "1900-01-01T00:00:00"])
+def test_the_zero_of_a_clock_is_no_time(zero):
+    task = read_task({"task_id": "a", "created_at": zero})
+    assert (None, zero) == (task.created_at, task.extra["created_at"])
+
+
 # -- statuses
 
 
@@ -453,7 +459,7 @@ transcripts = st.builds(
     transcript=st.text(),
     translation=st.none() | st.text(),
     confidence=st.none() | finite,
-    updated_at=st.none() | st.datetimes(timezones=st.just(UTC)).map(datetime.isoformat),
+    updated_at=st.none() | st.datetimes(datetime(2000, 1, 1), timezones=st.just(UTC)).map(datetime.isoformat),
     segments=st.lists(
         st.builds(
             lambda **known: {**known.pop("unknown"), **known},
@@ -508,6 +514,8 @@ READ = Task(task_id="a", status=TaskStatus.QUEUED)
         ([TASK], TaskPage(items=(READ,))),
         ({"items": [TASK], "total": 7}, TaskPage(items=(READ,), total=7)),
         ({"tasks": [TASK], "count": 7}, TaskPage(items=(READ,), total=7)),
+        ({"tasks": [TASK], "count": 1}, TaskPage(items=(READ,), total=None)),  # of this page, perhaps
+        ({"tasks": [TASK], "count": 1, "total": 1}, TaskPage(items=(READ,), total=1)),
         ({"results": [TASK], "total": -1}, TaskPage(items=(READ,))),
         ({"transcriptions": [TASK], "total": "7"}, TaskPage(items=(READ,), total=7)),
         ({"data": [TASK], "total": True}, TaskPage(items=(READ,))),

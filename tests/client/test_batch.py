@@ -490,6 +490,22 @@ async def test_a_disk_that_refuses_fails_the_item_alone(client, tmp_path):
 # Limits.
 
 
+async def test_a_plan_whose_limit_is_a_huge_number_is_unlimited(polyglot_sandbox_factory, connect):
+    sandbox = polyglot_sandbox_factory(engine=ENGINE, plan=Plan(max_concurrent_tasks=1_000_000_000))
+    async with connect(sandbox) as client:
+        assert (await run(client, [("a.mp3", b"a")]))["a.mp3"].ok
+
+
+async def test_what_the_account_has_to_pay_for_first_stops_a_batch_and_fails_no_file(sandbox, connect, tmp_path):
+    sandbox.faults.add("status call=upload status=402 times=1")
+    sources = [(f"{number}.mp3", b"%d" % number) for number in range(6)]
+    async with connect(sandbox) as client:
+        with pytest.raises(BadRequestError):
+            await run(client, sources, journal=tmp_path / "j.db", concurrency=1)
+        await run(client, sources, journal=tmp_path / "j.db")
+    assert [1] * 6 == list(sandbox.ledger.starts().values())
+
+
 async def test_the_plan_says_how_many_at_once_and_no_request_is_refused(polyglot_sandbox_factory, connect):
     plan = Plan(max_concurrent_tasks=3, requests_per_minute=12, uploads_per_minute=8, window_seconds=1.0)
     sandbox = polyglot_sandbox_factory(engine=ENGINE, plan=plan)

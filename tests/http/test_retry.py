@@ -62,6 +62,7 @@ REFUSALS = [
 ]
 WHAT_NOTHING_MENDS = [
     UNKNOWN_HOST,
+    status(402, BadRequestError),
     status(407, BadRequestError),
     status(401, AuthenticationError),
     status(302, RedirectError),
@@ -89,7 +90,9 @@ def test_work_that_may_have_been_started_is_proven_and_half_a_body_is_sent_again
 @pytest.mark.parametrize("call", FREE)
 @pytest.mark.parametrize("error", ANSWERS_THAT_TELL_NOTHING, ids=named)
 def test_a_free_call_is_repeated(call, error):
-    assert Action.RETRY is next_action(error, FREE[call], body_complete=True)
+    is_slow_conversion = FREE[call] is CONVERSION and is_late(error)
+    assert (Action.FAIL if is_slow_conversion else Action.RETRY) is next_action(error, FREE[call], body_complete=True)
+    assert Action.RETRY is next_action(error, FREE[call], body_complete=False)
 
 
 def test_a_conversion_is_not_sent_again_while_the_service_may_be_at_work_on_it():
@@ -129,7 +132,7 @@ def test_what_may_be_an_outage_is_waited_out_and_stops_no_batch(error):
 
 
 @pytest.mark.parametrize(
-    "error", [*NOT_ACCEPTED, *(error for error in REFUSALS if named(error)[-3:] != "407")], ids=named
+    "error", [*NOT_ACCEPTED, *(error for error in REFUSALS if named(error)[-3:] not in {"402", "407"})], ids=named
 )
 def test_an_answer_about_one_file_is_no_outage_and_stops_no_batch(error):
     assert not is_outage(error)
@@ -188,3 +191,10 @@ def test_what_the_service_asks_for_is_kept_and_never_shortened(seconds, attempt,
 )
 def test_after_a_timeout_the_service_may_be_at_work_still(error, expected):
     assert expected == is_late(error)
+
+
+def test_what_is_waited_out_uses_up_no_attempt_and_what_reached_nobody_did_not_leave():
+    attempts = Attempts(2, forgives_429=True)
+    for error in (status(429, RateLimitError), NOT_SENT, SILENT):
+        attempts.failed(error)
+    assert (2, 1) == (attempts.made, attempts.left)

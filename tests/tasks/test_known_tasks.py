@@ -1,9 +1,11 @@
 """When a list that was read to its end can be believed."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from polyglot_async import Task, TaskStatus
-from polyglot_async._tasks.known_tasks import KnownTasks, Listing, OwnTask, SentMedia
+from polyglot_async._tasks.known_tasks import KnownTasks, Listing, OwnTask, SentMedia, is_newest_first
 
 NOW = 1_000_000.0
 
@@ -38,3 +40,15 @@ def test_what_is_remembered_of_our_tasks_and_of_the_list_does_not_grow_without_e
     assert len(known.media) <= 256
     assert ("own29999" in known.own, "own29999" in known.media) == (True, True)
     assert known.is_older("other29999", NOW + 1)
+
+
+@pytest.mark.parametrize(
+    ("hours", "is_ordered"),
+    [([50, 10, 9, 5, 2], True), ([50, 10, 9, 30, 5, 2], False), ([2, 5, 9], False), ([9.0, 8.0, 8.01, 7.0], True)],
+)
+def test_a_list_by_another_order_is_no_list_from_new_to_old(hours, is_ordered):
+    tasks = [
+        Task(task_id=str(hour), status=TaskStatus.COMPLETED, created_at=datetime.fromtimestamp(3600 * hour + NOW, UTC))
+        for hour in hours
+    ]
+    assert is_ordered == is_newest_first(tasks, {})

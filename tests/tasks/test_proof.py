@@ -24,7 +24,7 @@ from polyglot_async._tasks.proof import (
     key_of_url,
 )
 
-KEPT = {".mp3": True}
+KEPT = {(".mp3", True): True}
 NOON = datetime(2026, 5, 24, 12, tzinfo=UTC)
 
 
@@ -293,9 +293,9 @@ def test_one_kind_of_media_tells_nothing_of_another():
     """A service may keep MP3 and transcode video."""
     film = submission(name="film.mp4")
     other = {"t0": read(SILENT, "whole")}
-    assert one_verdict([task()], other, of=film, kept={".mp3": True}).candidates
-    assert one_verdict([task()], other, of=film, kept={".mp4": True}).absent
-    assert one_verdict([task()], other, of=film, kept={".mp4": False}).candidates
+    assert one_verdict([task()], other, of=film, kept={(".mp3", True): True}).candidates
+    assert one_verdict([task()], other, of=film, kept={(".mp4", True): True}).absent
+    assert one_verdict([task()], other, of=film, kept={(".mp4", True): False}).candidates
 
 
 def test_what_is_found_by_its_bytes_shows_that_bytes_are_kept():
@@ -403,10 +403,10 @@ OWN = SentMedia("talk.mp3", 100, SHORT.digest)
 @pytest.mark.parametrize(
     ("source", "kept"),
     [
-        (read(SHORT, "whole"), {".mp3": True}),
-        (read(SHORT, "size"), {".mp3": True}),
-        (read(FILM, "whole"), {".mp3": False}),
-        (read(media_of(100, "", "", "silence"), "end"), {".mp3": False}),
+        (read(SHORT, "whole"), {(".mp3", True): True}),
+        (read(SHORT, "size"), {(".mp3", True): True}),
+        (read(FILM, "whole"), {(".mp3", True): False}),
+        (read(media_of(100, "", "", "silence"), "end"), {(".mp3", True): False}),
         (Source(None), {}),
     ],
 )
@@ -414,9 +414,24 @@ def test_a_task_of_our_own_shows_whether_bytes_are_kept(source, kept):
     assert kept == kept_kinds({"own": OWN}, {"own": source, "other": read(SILENT, "whole")})
 
 
+@pytest.mark.parametrize(
+    ("kept", "status", "is_absent"),
+    [
+        ({(".mp3", False): True}, TaskStatus.PROCESSING, True),
+        ({(".mp3", False): True}, TaskStatus.COMPLETED, False),
+        ({(".mp3", True): True}, TaskStatus.PROCESSING, True),
+        ({(".mp3", True): True, (".mp3", False): False}, TaskStatus.PROCESSING, False),
+        ({(".mp3", True): False, (".mp3", False): True}, TaskStatus.COMPLETED, False),
+    ],
+)
+def test_a_service_may_transcode_what_it_has_at_the_end_of_a_task_or_copy_it_until_then(kept, status, is_absent):
+    other = attrs.evolve(task(), status=status)
+    assert is_absent == one_verdict([other], {"t0": read(SILENT, "whole")}, kept=kept).absent
+
+
 def test_one_that_is_not_kept_outweighs_others():
     sources = {"a": read(SHORT, "whole"), "b": read(FILM, "whole")}
-    assert {".mp3": False} == kept_kinds({"a": OWN, "b": OWN}, sources)
+    assert {(".mp3", True): False} == kept_kinds({"a": OWN, "b": OWN}, sources)
     assert {} == kept_kinds({}, sources)
 
 

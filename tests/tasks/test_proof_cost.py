@@ -37,7 +37,7 @@ LISTED_URLS = [task(number, extra={"url": f"https://a.example/{number}.mp3"}) fo
 
 
 @pytest.mark.parametrize("complete", [True, False])
-@pytest.mark.parametrize("kept", [{}, {".mp3": True}, {".mp3": False}], ids=str)
+@pytest.mark.parametrize("kept", [{}, {(".mp3", True): True}, {(".mp3", True): False}], ids=str)
 @pytest.mark.parametrize(
     ("submissions", "tasks", "sources"),
     [
