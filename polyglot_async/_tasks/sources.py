@@ -73,13 +73,13 @@ class SourceReader:
                     same.remove(match)
 
     async def calibrate(self, tasks: Sequence[Task], own: Mapping[str, SentMedia], kinds: Iterable[str]) -> None:
-        """Read the source of a task of our own for each kind of media, to know whether the service keeps such media."""
-        tried = dict.fromkeys(kinds, 0)
+        """Read sources of our own tasks, for each kind of media one at its end and one before: see `kept_kinds`."""
+        tried = {(kind, is_final): 0 for kind in kinds for is_final in (True, False)}
         for task in tasks:
-            kind = media_kind(own[task.task_id].name) if task.task_id in own else None
+            kind = (media_kind(own[task.task_id].name), task.status.is_final) if task.task_id in own else None
             if kind in tried and tried[kind] < _MEASURED_TASKS:
                 source = await self._read(task, {})
-                tried[kind] = _MEASURED_TASKS if source is not None and source.is_final else tried[kind] + 1
+                tried[kind] = _MEASURED_TASKS if source is not None else tried[kind] + 1
 
     async def _match(self, task: Task, same: Sequence[Submission]) -> Submission | None:
         """Return one of the submissions of this task's media whose options the task does not contradict."""
