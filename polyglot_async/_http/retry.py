@@ -78,22 +78,14 @@ def next_action(error: PolyglotError, request: ApiRequest, *, body_complete: boo
     """Return what to do about a failed attempt; `body_complete`: the body's last byte was handed to the socket."""
     if is_permanent(error):
         return Action.FAIL
-    if isinstance(error, ApiConnectionError):
-        if not error.connected or not body_complete:
-            return Action.RETRY
-        if request.endpoint.billable:
-            return Action.PROVE
-        return Action.FAIL if _is_slow_conversion(error, request) else Action.RETRY
-    if isinstance(error, ServerError | ResponseDecodeError):
-        if request.endpoint.billable and body_complete:
-            return Action.PROVE
-        return Action.FAIL if body_complete and _is_slow_conversion(error, request) else Action.RETRY
-    return Action.RETRY if may_pass(error) else Action.FAIL
-
-
-def _is_slow_conversion(error: PolyglotError, request: ApiRequest) -> bool:
-    """Return whether the service may be at work still: to send the file again would only make it slower."""
-    return request.fields is not None and not request.endpoint.billable and is_late(error)
+    if not is_outage(error):
+        return Action.RETRY if may_pass(error) else Action.FAIL
+    if not body_complete or (isinstance(error, ApiConnectionError) and not error.connected):
+        return Action.RETRY
+    if request.endpoint.billable:
+        return Action.PROVE
+    # The service may be at work on a conversion still: to send the file again would only make it slower.
+    return Action.FAIL if request.fields is not None and is_late(error) else Action.RETRY
 
 
 def may_pass(error: PolyglotError) -> bool:

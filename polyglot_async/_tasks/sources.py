@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from .._models import Task
     from .known_tasks import SentMedia
     from .proof import Submission
+
+T = TypeVar("T")
 
 _COMPARED_WHOLE = 1 << 30
 """Up to this size media are compared whole: two editions of a show may have the same length, beginning and end."""
@@ -96,9 +98,7 @@ class SourceReader:
             task = (await self._transport.call(endpoints.get(task.task_id), endpoints.parse_task)).parse()
         except PolyglotError:
             return task
-        self.details[task.task_id] = task
-        if len(self.details) > _REMEMBERED_SOURCES:
-            del self.details[next(iter(self.details))]
+        _remember(self.details, task.task_id, task)
         return task
 
     async def _read(self, task: Task, wanted: Mapping[int, Sequence[Submission]]) -> Source | None:
@@ -121,10 +121,16 @@ class SourceReader:
             return None  # not there yet, or never: it is asked once more with the next look
         if source is None:
             return None
-        source = self.sources[task.task_id] = attrs.evolve(source, is_final=task.status.is_final)
-        if len(self.sources) > _REMEMBERED_SOURCES:
-            del self.sources[next(iter(self.sources))]
+        source = attrs.evolve(source, is_final=task.status.is_final)
+        _remember(self.sources, task.task_id, source)
         return source
+
+
+def _remember(kept: dict[str, T], task_id: str, value: T) -> None:
+    """Keep a value, and no more than the latest."""
+    kept[task_id] = value
+    if len(kept) > _REMEMBERED_SOURCES:
+        del kept[next(iter(kept))]
 
 
 async def read_end(transport: Transport, request: ApiRequest) -> Source | None:

@@ -2,8 +2,7 @@
 
 Every call that starts work comes through `Submitter.submit`: `upload`, `from_url`, `transcribe` and each item of a
 batch. What a failure means is decided by the table in `_http.retry`, what became of an ambiguous one by `proof`, and
-each step is noted in the item's record before the next is taken. `resolve` does
-for a crashed run what `submit` does.
+each step is noted in the item's record before the next is taken. `resolve` does for a crashed run what `submit` does.
 """
 
 from __future__ import annotations

@@ -145,7 +145,7 @@ class SqliteDedupeStore:
             check_seconds("claim_seconds", claim_seconds, above=True, needed=True)
             runtime = checked_runtime(runtime)
         self._path = os.fspath(path)
-        if not self._path or self._path == ":memory:":
+        if self._path == ":memory:":
             raise ConfigurationError(f"path={path!r} is no file: to deduplicate in memory use MemoryDedupeStore")
         self._keep_seconds, self._claim_seconds = keep_seconds, claim_seconds
         self._now = runtime.unix_time

@@ -392,15 +392,19 @@ async def test_a_list_that_goes_from_old_to_new_is_read_to_its_end(misbehaving, 
 # -- options
 
 
+def list_without_options(server):
+    """The list shows ids and statuses alone."""
+    page, names = server.page_of, ("task_id", "status")
+    server.page_of = lambda *which: [{name: task[name] for name in names} for task in page(*which)]
+
+
 @pytest.mark.parametrize("hidden", [False, True], ids=["in the list", "in the task alone"])
 async def test_the_same_file_with_other_options_is_not_adopted(misbehaving, client_of, hidden):
     """Another client has it translated to English. Ours was to be Russian, and may be there or not: it stays open."""
     server = misbehaving(NOT_MADE)
     server.add(SMALL, "talk.mp3", output_language="en")
-    page = server.page_of
     if hidden:
-        names = ("task_id", "status")
-        server.page_of = lambda *which: [{name: task[name] for name in names} for task in page(*which)]
+        list_without_options(server)
     async with client_of(server) as client:
         error = await uncertain(client, output_language="ru")
     assert (["task-1"], 1) == ([task.task_id for task in error.candidates], server.bodies)
@@ -410,10 +414,8 @@ async def test_the_same_file_with_other_options_is_not_adopted(misbehaving, clie
 async def test_the_same_file_with_our_options_is(misbehaving, client_of, hidden):
     server = misbehaving(LOST)
     server.add(SMALL, "talk.mp3", output_language="en")
-    page = server.page_of
     if hidden:
-        names = ("task_id", "status")
-        server.page_of = lambda *which: [{name: task[name] for name in names} for task in page(*which)]
+        list_without_options(server)
     async with client_of(server) as client:
         task = await upload(client, output_language="ru", model="fast")
     assert ("task-2", 1) == (task.task_id, server.bodies)
