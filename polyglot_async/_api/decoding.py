@@ -32,6 +32,11 @@ _LONGEST_ID = 1000
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,100}$")
 _SURROGATE = "[\ud800-\udfff]"
 _TASK_FIELDS = frozenset({"status", "audio_duration_seconds", "transcript_preview", "failure_reason"})
+_SIGNS_OF_TASK = frozenset(Task.__annotations__) - {"task_id", "status", "extra"} | {
+    "state", "filename", "original_filename", "name"
+}  # fmt: skip
+_ENVELOPE_STATUSES = frozenset({"ok", "success", "successful", "error", "fail", "failure"})
+"""What answers of any kind have as their status. That of a task is none of these when it has just been started."""
 _TASK_PATH = r"/transcriptions/([^/]+)(/result)?$"
 
 
@@ -81,14 +86,17 @@ def _int(digits: str) -> int | float:
 _TOLERANT = json.JSONDecoder(strict=False, parse_int=_int)
 
 
-def read_task(value: Any, missing_status: TaskStatus = UNKNOWN_STATUS) -> Task:
+def read_task(value: Any, missing_status: TaskStatus = UNKNOWN_STATUS, *, is_listed: bool = False) -> Task:
     """Build a task, for which an id is enough: as `task_id` or `id`, or so in an object `task`, `data` or `result`.
+
+    A plain `id` may be that of the answer or of its request: it is a task's where its object is a task by its other
+    fields too, or has no other. What is listed among tasks is one (`is_listed`).
 
     Raises:
         ValueError: there is no id.
     """
     if type(value) is not dict or type(value.get("task_id")) is not str or not _PLAIN_ID.match(value["task_id"]):
-        value = _with_task_id(value)
+        value = _with_task_id(value, any_id=is_listed)
     known, extra = read_fields(value, Task)
     known.setdefault("status", missing_status)
     return Task(**known, extra=extra)
@@ -104,7 +112,7 @@ def read_asked_task(value: Any, task_id: str) -> Task:
         return read_task(value)
     except ValueError:
         inner = value[0] if type(value) is list and len(value) == 1 else value
-        if type(inner) is not dict or not task_id or not _TASK_FIELDS & inner.keys():
+        if type(inner) is not dict or not task_id or not (_TASK_FIELDS & inner.keys() or inner.get("id") == task_id):
             raise
         return read_task({**inner, "task_id": task_id})
 
@@ -137,7 +145,7 @@ def read_page(value: Any) -> TaskPage:
     tasks = []
     for entry in entries:
         try:
-            tasks.append(read_task(entry))
+            tasks.append(read_task(entry, is_listed=True))
         except ValueError:
             continue
     count = number_or_none(holder.get("count"))
@@ -193,7 +201,7 @@ def read_event(value: Any) -> WebhookEvent:
     Raises:
         ValueError: there is no task id, or neither a status nor an event.
     """
-    known, extra = read_fields(_with_task_id(value), WebhookEvent)
+    known, extra = read_fields(_with_task_id(value, any_id=True), WebhookEvent)
     name = known.get("event", "").strip()
     if "status" not in known:
         if not name:
@@ -229,16 +237,20 @@ def task_id_in(url: str) -> str:
 # -- the shapes of answers
 
 
-def _with_task_id(value: Any) -> dict[str, Any]:
-    """Return the object with a usable `task_id` in it; fields of a wrapper stay beside those that it wraps."""
+def _with_task_id(value: Any, *, any_id: bool) -> dict[str, Any]:
+    """Return the object with a usable `task_id` in it; fields of a wrapper stay beside those that it wraps.
+
+    With `any_id` a plain `id` is taken wherever it is.
+    """
     if type(value) is not dict:
         raise ValueError(f"there is no task id in {_shape(value)}")
     names = [name for name in _WRAPPERS if type(value.get(name)) is dict]
     wrapped = [(value[name], _unwrapped(value, name)) for name in names]
-    # A plain `id` beside a task may be that of the answer.
-    tasks = [pair for name, pair in zip(names, wrapped, strict=True) if name == "task" or "status" in pair[0]]
     whole = (value, value)
-    for field, places in (("task_id", [whole, *wrapped]), ("id", [*tasks, whole, *wrapped])):
+    tasks = [pair for name, pair in zip(names, wrapped, strict=True) if name == "task" or _is_task(pair[0])]
+    tasks += [whole] if _is_task(value) else []
+    others = [whole, *wrapped]
+    for field, places in (("task_id", others), ("id", [*tasks, *others] if any_id else tasks)):
         for holder, fields in places:
             if _is_id(holder.get(field)):
                 return {**fields, "task_id": holder[field]}
@@ -247,6 +259,15 @@ def _with_task_id(value: Any) -> dict[str, Any]:
 
 def _unwrapped(value: dict[str, Any], name: str) -> dict[str, Any]:
     return {**{key: item for key, item in value.items() if key != name}, **value[name]}
+
+
+def _is_task(value: dict[str, Any]) -> bool:
+    """Return whether an object with a plain `id` is a task by its other fields, or has no other."""
+    status = value.get("status")
+    if type(status) is str and status.strip().lower() not in _ENVELOPE_STATUSES:
+        return True
+    present = {name for name, item in value.items() if item is not None}
+    return present == {"id"} or not _SIGNS_OF_TASK.isdisjoint(present)
 
 
 def _is_id(value: object) -> bool:

@@ -196,8 +196,9 @@ def test_null_is_as_good_as_missing():
         ({"task_id": "a"}, "a"),
         ({"id": "a"}, "a"),
         ({"task_id": "a", "id": "b"}, "a"),
-        ({"task_id": "", "id": "b"}, "b"),
-        ({"task_id": {}, "id": "b"}, "b"),
+        ({"task_id": "", "id": "b", "file_name": "talk.mp3"}, "b"),
+        ({"task_id": {}, "id": "b", "status": "queued"}, "b"),
+        ({"id": "a", "error": None, "task_id": None}, "a"),
         ({"id": 17}, "17"),
         ({"task": {"task_id": "a"}}, "a"),
         ({"data": {"id": "a"}}, "a"),
@@ -244,6 +245,41 @@ def test_the_fields_beside_a_wrapper_are_kept():
 )
 def test_an_id_beside_a_wrapped_task_is_that_of_the_answer(value, task_id):
     assert task_id == read_task(value).task_id == read_started(value).task_id
+
+
+OF_THE_ANSWER = [
+    {"id": "r", "ok": True},
+    {"id": "r", "success": False, "error": "busy"},
+    {"id": "r", "message": "Accepted", "request_id": "r"},
+    {"id": "r", "task_id": ""},
+    {"id": "r", "status": "Success"},
+    {"id": "r", "status": 200, "detail": "try later"},
+    {"id": "r", "model": None, "ok": True},
+    {"id": "r", "data": {"message": "Accepted"}},
+    {"id": "r", "task": {"status": "queued"}},
+    {"data": {"id": "r", "ok": True}},
+    {"ok": True, "result": {"id": "r", "message": "Accepted"}},
+]
+
+
+@pytest.mark.parametrize("value", OF_THE_ANSWER, ids=str)
+def test_a_plain_id_that_may_be_that_of_the_answer_is_no_tasks(value):
+    """A wrong id would be waited for in vain, while the task that was paid for is lost."""
+    for read in (read_task, read_started):
+        with pytest.raises(ValueError, match="no task id in"):
+            read(value)
+
+
+@pytest.mark.parametrize("value", OF_THE_ANSWER, ids=str)
+def test_what_is_listed_among_tasks_is_one(value):
+    assert ["r"] == [task.task_id for task in read_page([value]).items]
+
+
+@pytest.mark.parametrize("field", ["model", "created_at", "file_name", "filename", "name", "audio_duration_seconds"])
+def test_a_plain_id_beside_what_tasks_have_is_a_tasks(field):
+    value = {"id": "a", "ok": True, "message": "Accepted", field: "?"}
+    for nested in (value, {"data": value}, {"id": "r", "ok": True, "result": value}):
+        assert "a" == read_started(nested).task_id
 
 
 @pytest.mark.parametrize("zero", ["0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "1900-01-01T00:00:00"])
