@@ -11,7 +11,7 @@ from contextlib import suppress
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl, quote, urljoin
 
 from .._arguments import check_text
 from .._errors import ResponseDecodeError
@@ -75,7 +75,7 @@ ENDPOINTS = (
 )
 
 
-_CALL_NAMES = frozenset(endpoint.template.rpartition("/")[2] for endpoint in (UPLOAD, FROM_URL))
+_CALL_NAMES = frozenset(endpoint.template.rpartition("/")[2] for endpoint in ENDPOINTS)
 
 
 def check_options(options: Mapping[str, Any], extra: Mapping[str, Any] | None) -> None:
@@ -159,12 +159,17 @@ def parse_started(response: ApiResponse) -> Task:
     try:
         return decode(response, read_started)
     except ResponseDecodeError:
-        # 201 and 202 may name what was created in `Location` alone (RFC 9110, 15.3.2).
-        task_id = task_id_in(response.headers.get("location", "").partition("?")[0].rstrip("/"))
-        if task_id not in _CALL_NAMES:
-            with suppress(ValueError):
-                return read_started({"task_id": task_id})
+        # 201 and 202 may name what was created in `Location` alone (RFC 9110, 15.3.2), and so does 303 (15.4.4).
+        with suppress(ValueError):
+            location = response.headers.get("location", "")
+            return read_started({"task_id": started_task_id(location and urljoin(response.url, location))})
         raise
+
+
+def started_task_id(location: str) -> str:
+    """Return the id of the task that lies at the URL of a `Location`, or an empty string."""
+    task_id = task_id_in(location.partition("?")[0].partition("#")[0].rstrip("/"))
+    return "" if task_id in _CALL_NAMES else task_id
 
 
 def parse_task(response: ApiResponse) -> Task:

@@ -12,8 +12,10 @@ after a crash, and nothing else.
 | certificate, unknown host, 407, redirect loop, redirect to another   | not accepted  | FAIL, and a batch stops:   |
 |   origin, 401, 402, a client that cannot be used as configured       |               |   see `stops_batch`        |
 | any other 3xx, 4xx; a file over the plan's size or length            | refused       | FAIL                       |
-| 2xx that holds a task id, even before the body was whole             | accepted      | a task                     |
-| 5xx or no answer, once the body was whole; a 2xx without an id       | ambiguous     | PROVE what became of it    |
+| 2xx that holds a task id, even before the body was whole; 303 to a   | accepted      | a task                     |
+|   task of this API on the same origin                                |               |                            |
+| 5xx, no answer or any other 303, once the body was whole; 2xx        | ambiguous     | PROVE what became of it    |
+|   without an id                                                      |               |                            |
 
 Calls that are free may be repeated: after lost connections, 408, 421, 425, 429 and every 5xx, and once after an answer
 that cannot be read. A conversion sends a whole file for a free answer: it is not repeated after its answer timed out.
@@ -53,6 +55,8 @@ LONGEST_DELAY = 30.0
 LONGEST_RETRY_AFTER = 120.0
 _NOT_ACCEPTED_STATUSES = frozenset({408, 421, 425})
 """And 429, where it is a `RateLimitError`: of a file over the plan's size it is a `BadRequestError`, and final."""
+_CARRIED_OUT_STATUSES = frozenset({0, 303})
+"""303 answers a POST that was carried out (RFC 9110, section 15.4.4)."""
 _PAYMENT_REQUIRED = 402
 _PROXY_AUTHENTICATION_REQUIRED = 407
 _TIMEOUT_STATUSES = frozenset({504, 522, 524, 598, 599})
@@ -78,6 +82,8 @@ def next_action(error: PolyglotError, request: ApiRequest, *, body_complete: boo
     """Return what to do about a failed attempt; `body_complete`: the body's last byte was handed to the socket."""
     if is_permanent(error):
         return Action.FAIL
+    if request.endpoint.billable and body_complete and _was_carried_out(error):
+        return Action.PROVE
     if not is_outage(error):
         return Action.RETRY if may_pass(error) else Action.FAIL
     if not body_complete or (isinstance(error, ApiConnectionError) and not error.connected):
@@ -86,6 +92,11 @@ def next_action(error: PolyglotError, request: ApiRequest, *, body_complete: boo
         return Action.PROVE
     # The service may be at work on a conversion still: to send the file again would only make it slower.
     return Action.FAIL if request.fields is not None and is_late(error) else Action.RETRY
+
+
+def _was_carried_out(error: PolyglotError) -> bool:
+    """Return whether a redirect says that the request was carried out, or hides its status: see `location_error`."""
+    return isinstance(error, ApiStatusError) and error.status_code in _CARRIED_OUT_STATUSES
 
 
 def may_pass(error: PolyglotError) -> bool:

@@ -27,7 +27,14 @@ from .._errors import (
 from .._runtime import Runtime
 from .._version import __version__
 from .httpx_errors import explain_proxy, location_error, translate
-from .redirects import MOST_REDIRECTS, REDIRECT_STATUSES, is_same_origin, may_follow, redirect_error
+from .redirects import (
+    MOST_REDIRECTS,
+    REDIRECT_STATUSES,
+    is_same_origin,
+    may_follow,
+    names_started_task,
+    redirect_error,
+)
 from .retry import LONGEST_RETRY_AFTER, Action, Attempts, delay, is_permanent, next_action
 from .streamed_response import StreamedResponse, close, drop
 
@@ -202,7 +209,8 @@ class Transport:
         visited = [url]
         while True:
             response = await self._exchange(request, body, url, headers, token)
-            if response.is_success or response.status_code in request.endpoint.answers:
+            is_answer = response.is_success or response.status_code in request.endpoint.answers
+            if is_answer or names_started_task(response, request):
                 return response
             answer = await self._read(response, request, most=KEPT_BODY_BYTES)
             location = response.headers.get("location")

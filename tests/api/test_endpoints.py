@@ -262,11 +262,30 @@ def test_a_start_may_name_its_task_in_the_location_alone(location, body):
 
 
 @pytest.mark.parametrize(
-    "location", ["/transcriptions/upload", "/transcriptions/from-url", "/", "", "/transcriptions/.."]
+    "location",
+    ["/transcriptions/upload", "/transcriptions/from-url", "/transcriptions/validate-url", "/", "", "http://[", "//["],
 )
 def test_a_location_that_is_no_tasks_names_none(location):
     with pytest.raises(ResponseDecodeError):
         endpoints.parse_started(endpoints.ApiResponse(status_code=202, headers={"location": location}, body=b"{}"))
+
+
+def test_a_location_is_read_beside_the_call():
+    url = "https://host.example/api/v1/transcriptions/upload"
+    response = endpoints.ApiResponse(status_code=201, headers={"location": "a7#now"}, body=b"{}", url=url)
+    assert "a7" == endpoints.parse_started(response).task_id
+
+
+@pytest.mark.parametrize("value", [{"id": "asked/for"}, {"id": "asked/for", "title": "Talk", "ok": True}])
+def test_a_plain_id_that_was_asked_for_is_the_tasks(value):
+    assert "asked/for" == endpoints.parse_task(answer(value)).task_id
+
+
+def test_the_id_of_a_request_is_not_taken_for_the_task_that_was_asked_for():
+    with pytest.raises(ResponseDecodeError):
+        endpoints.parse_task(answer({"id": "r-1", "ok": False, "message": "try later"}))
+    task = endpoints.parse_task(answer({"id": "r-1", "task": {"status": "queued"}, "status": "ok"}))
+    assert "asked/for" == task.task_id
 
 
 def test_a_transcript_that_names_no_task_has_the_id_that_was_asked_for():

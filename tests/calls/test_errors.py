@@ -35,7 +35,7 @@ CLASSES = {
 ELSEWHERE = {
     "validate_url": {400},
     "limits": {401, 403},
-    **{name: range(500, 600) for name, call in CALLS.items() if call.billable},
+    **{name: {303, *range(500, 600)} for name, call in CALLS.items() if call.billable},
 }
 CELLS = [(name, status) for name in CALLS for status in CLASSES if status not in ELSEWHERE.get(name, ())]
 HEADERS = {"x-request-id": "r-42", "retry-after": "7"}

@@ -120,6 +120,16 @@ ACCEPTED = {
     "200 with a null beside the id": json_with(status=None, model=None),
     "200 with the id as `id`": lambda task_id: http(200, {"id": task_id}),
     "200 with the id within": lambda task_id: http(200, {"data": {"task_id": task_id}}),
+    "200 with a plain id beside a status": lambda task_id: http(200, {"id": task_id, "status": "queued", "ok": True}),
+    "200 with a plain id alone within": lambda task_id: http(200, {"ok": True, "data": {"id": task_id}}),
+    "202 with the id in the Location": lambda task_id: http(
+        202, {"id": "a request's", "ok": True}, Location=f"/api/v1/transcriptions/{task_id}"
+    ),
+    "303 to the task": lambda task_id: http(303, Location=f"/api/v1/transcriptions/{task_id}"),
+    "303 to the task beside the call": lambda task_id: http(303, Location=f"{task_id}?created=1"),
+    "303 to the task's result": lambda task_id: http(
+        303, b"<html>See other</html>", Location=f"/api/v1/transcriptions/{task_id}/result", Content_Type="text/html"
+    ),
     "200 in plain text with an id": lambda task_id: http(
         200, b'{"task_id": "%s"}' % task_id.encode(), Content_Type="text/plain"
     ),
@@ -129,6 +139,10 @@ WITHOUT_ID = {
     "200 with a blank id": http(200, {"task_id": "  "}),
     "200 with a null id": http(200, {"task_id": None}),
     "200 with an odd id": http(200, {"task_id": ["a"]}),
+    "200 with the id of its request": http(200, {"id": "r-1", "ok": True, "message": "Accepted", "request_id": None}),
+    "200 with the id of its request and a word of success": http(200, {"id": "r-1", "status": "success"}),
+    "200 with the id of its request within": http(200, {"data": {"id": "r-1", "message": "Accepted"}}),
+    "200 with the id of its request beside a task": http(200, {"id": "r-1", "task": {"status": "queued"}}),
     "200 with an empty object": http(200, {}),
     "200 with an array": http(200, []),
     "200 with a web page": http(200, b"<html><title>Maintenance</title></html>", Content_Type="text/html"),
@@ -137,6 +151,12 @@ WITHOUT_ID = {
     "200 without a body": http(200, b""),
     "204": b"HTTP/1.1 204 No Content\r\n\r\n",
     "200 in a broken encoding": http(200, b"no gzip", Content_Encoding="gzip"),
+}
+SEE_OTHER = {
+    "303 to another origin": http(303, Location="http://localhost:1/api/v1/transcriptions/task-1"),
+    "303 to a page": http(303, Location="/sign-in"),
+    "303 to the call": http(303, Location="/api/v1/transcriptions/upload/"),
+    "303 to the list": http(303, Location="/api/v1/transcriptions"),
 }
 CUT = {
     "a status line cut off": b"HTTP/1.1 20",
@@ -203,6 +223,9 @@ def rows_after_the_body(sender):
         for what, answer in WITHOUT_ID.items():
             step = Step(makes=makes, answer=answer, then=KEEP)
             yield from ambiguous(sender, what, step, ResponseDecodeError)
+        for what, answer in SEE_OTHER.items():
+            yield from ambiguous(sender, what, Step(makes=makes, answer=answer, then=KEEP), RedirectError)
+        yield from ambiguous(sender, "303 to nowhere", Step(makes=makes, answer=http(303), then=KEEP), ApiStatusError)
         for what, answer in CUT.items():
             yield from ambiguous(sender, what, Step(makes=makes, answer=answer), ApiConnectionError)
         for then in (CLOSE, RESET):
@@ -231,10 +254,10 @@ def redirects(sender):
         yield Row(
             sender, f"{status} without a target", Step(answer=http(status), then=KEEP), SMALL, 0, 1, ApiStatusError
         )
-    for status in (301, 302, 303, 307, 308):
+    for status in (301, 302, 307, 308):
         step = Step(answer=http(status, Location=ELSEWHERE), then=KEEP)
         yield Row(sender, f"{status} to another origin", step, SMALL, 0, 1, RedirectError)
-    for status in (301, 302, 303):
+    for status in (301, 302):
         step = Step(answer=http(status, Location=f"{path}/"), then=KEEP)
         yield Row(sender, f"{status} to the same origin", step, SMALL, 0, 1, RedirectError)
     for what, target in {"another scheme": "ftp://127.0.0.1/x", "itself": path, "nothing": ""}.items():
@@ -271,6 +294,11 @@ def rows_within_the_body(sender):
         yield from not_accepted(sender, "429", step, RateLimitError, LARGE)
         step = Step(reads=reads, answer=http(302, Location=ELSEWHERE), then=SILENCE)
         yield Row(sender, "302 to another origin", step, LARGE, started=0, attempts=1, error=RedirectError)
+        if reads == HEAD:  # of the other half all may be in the sockets by then
+            step = Step(reads=reads, answer=http(303, Location="/sign-in"), then=SILENCE)
+            yield Row(sender, "303 to a page", step, LARGE, started=0, attempts=1, error=RedirectError)
+        step = Step(reads=reads, makes=True, answer=ACCEPTED["303 to the task"], then=SILENCE)
+        yield Row(sender, "303 to the task", step, LARGE, started=1, attempts=1)
         step = Step(reads=reads, answer=http(307, Location="/api/v1/transcriptions/upload/"), then=SILENCE)
         yield from not_accepted(sender, "307 to the same origin", step, RedirectError, LARGE)
         for then in (SILENCE, DRAIN):

@@ -56,7 +56,7 @@ ANSWERS_THAT_TELL_NOTHING = [LOST, *(status(code, ServerError) for code in range
 NOT_ACCEPTED = [*(status(code) for code in (408, 421, 425)), status(429, RateLimitError), status(403, RateLimitError)]
 REFUSALS = [
     *(status(code, BadRequestError) for code in range(400, 500) if code not in {401, 403, 408, 421, 425, 429}),
-    *(status(code) for code in range(300, 400)),
+    *(status(code) for code in range(300, 400) if code != 303),
     status(403, PermissionDeniedError),
     MediaError("empty"),
 ]
@@ -85,6 +85,16 @@ def test_what_found_no_connection_is_sent_again(call, body_complete):
 def test_work_that_may_have_been_started_is_proven_and_half_a_body_is_sent_again(call, error):
     assert Action.PROVE is next_action(error, PAID[call], body_complete=True)
     assert Action.RETRY is next_action(error, PAID[call], body_complete=False)
+
+
+@pytest.mark.parametrize("error", [status(303), status(303, RedirectError), status(0, RedirectError)], ids=named)
+def test_a_redirect_that_follows_work_is_proven_and_is_final_for_all_else(error):
+    """A 303 answers a POST that was carried out; of a `Location` that is no URL nobody knows the status."""
+    for request in PAID.values():
+        assert Action.PROVE is next_action(error, request, body_complete=True)
+        assert Action.FAIL is next_action(error, request, body_complete=False)
+    for request in FREE.values():
+        assert Action.FAIL is next_action(error, request, body_complete=True)
 
 
 @pytest.mark.parametrize("call", FREE)
