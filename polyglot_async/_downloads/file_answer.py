@@ -7,7 +7,8 @@ Only certain signs count, for what is paid for must never be refused because it 
 | a web page, by its type or beginning | no file, unless the kind is HTML | no file, unless it comes with a file name |
 | a JSON object | no file where the kind is never JSON; else if it is a message | the same, if its type is JSON too |
 | a text, by its type and all it holds | a file; no file of a conversion | a file |
-| nothing, as in a 204; JSON in a 202 | no file | an empty file; no answer but 200 and 206 holds any of it |
+| nothing; JSON in a 202 | no file | an empty file |
+| any 2xx but 200 and 206 | no file where it is fetched by ranges: not there yet | no file: not there yet |
 
 A file name is that of `Content-Disposition`, which no page has; with one, HTML as a type says nothing of a result file.
 A 206 proves nothing: nginx sends its maintenance page in ranges, with an ETag (`error_page 502 =200 /page.html`).
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 _ACCEPTED = 202
 _CONVERSION = "POST"
-_WITHOUT_CONTENT = frozenset({204, 205})
+_WITH_CONTENT = frozenset({200, 206})
 _HTML_KINDS = frozenset({"html", "htm", "xhtml"})
 _TEXT_KINDS = frozenset({"srt", "vtt", "txt", "csv", "tsv", "sbv", "lrc", "ass", "ssa"})
 _NEVER_JSON = _TEXT_KINDS | _HTML_KINDS | {"docx", "pdf", "ttml", "xml", "mp3", "wav", "ogg", "m4a", "flac"}
@@ -42,11 +43,12 @@ _MESSAGE_KEYS = frozenset({"detail", "error", "errors", "message"})
 _BESIDE_MESSAGE = frozenset(
     {"code", "status", "status_code", "title", "type", "ok", "success", "path", "timestamp", "request_id", "task_id"}
 )
-_PAGE, _MESSAGE, _NOTHING = "a web page", "a message", "empty"
+_PAGE, _MESSAGE, _NOTHING, _NO_FILE = "a web page", "a message", "empty", "no file"
 _ADVICE = {
     _PAGE: "check base_url, and whether a proxy or a sign-in page answers",
     _MESSAGE: "nothing was saved: mend what it says, or ask again when the task is completed",
     _NOTHING: "nothing was saved: ask again; of silence result() gets an empty transcript",
+    _NO_FILE: "it is not there yet, or no longer: ask again later, of a result file once the task is completed",
 }
 _LONGEST_MARK = 4
 """Bytes of the longest byte order mark."""
@@ -156,10 +158,19 @@ def file_body(answer: ApiResponse, kind: str) -> bytes:
 
 def empty_file_error(response: StreamedResponse) -> ResponseDecodeError:
     """Return the error for a result file without a byte."""
+    return _error_of_head(response, _NOTHING)
+
+
+def no_file_error(response: StreamedResponse) -> ResponseDecodeError:
+    """Return the error for a status that a range of a file cannot have, such as 202 or 204."""
+    return _error_of_head(response, _NO_FILE)
+
+
+def _error_of_head(response: StreamedResponse, problem: str) -> ResponseDecodeError:
     answer = ApiResponse(
         status_code=response.status_code, headers=response.headers, body=b"", method="GET", url=response.url
     )
-    return decode_error(answer, None, kind=_NOTHING, advice=_ADVICE[_NOTHING])
+    return decode_error(answer, None, kind=problem, advice=_ADVICE[problem])
 
 
 def _require_file(answer: ApiResponse, kind: str | None, *, is_whole: bool) -> None:
@@ -169,6 +180,8 @@ def _require_file(answer: ApiResponse, kind: str | None, *, is_whole: bool) -> N
 
 
 def _source_problem(answer: ApiResponse, *, is_whole: bool) -> str | None:
+    if answer.status_code not in _WITH_CONTENT:
+        return _NO_FILE
     if _has_file_name(answer.headers):
         return None
     if answer.is_html:

@@ -9,7 +9,7 @@ import attrs
 
 from .._errors import ApiConnectionError, PolyglotError, RangeError, SourceChangedError
 from .._http.retry import LONGEST_RETRY_AFTER, Action, Attempts, delay, next_action
-from .file_answer import checked_body, empty_file_error, kind_of
+from .file_answer import checked_body, empty_file_error, kind_of, no_file_error
 from .ranges import ByteRange, Validator, check_content_range, parse_unsatisfied_range, range_header
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class RangedFile:
         """Return the body; where it begins with the file's first byte, that is looked at before any is written."""
         kind = kind_of(self.request.path)
         holds_start = response.status_code == _OK or (position == 0 and response.status_code < _FIRST_ERROR)
-        if holds_start and (kind is not None or response.status_code in {_OK, _PARTIAL}):
+        if holds_start:
             return await checked_body(response, chunks, kind)
         if kind is not None and parse_unsatisfied_range(response.headers.get("content-range", "")) == 0:
             raise empty_file_error(response)
@@ -162,6 +162,8 @@ class RangedFile:
             self._check_version(response, int(length) if length.isdecimal() else None)
             self.ranged = False
             return 0, None
+        if response.status_code < _FIRST_ERROR:
+            raise no_file_error(response)
         # A 416 is right where `start` is the end of the file, as it is in an empty one.
         total = parse_unsatisfied_range(response.headers.get("content-range", ""))
         if total is not None:

@@ -115,7 +115,6 @@ WRONG = {
     "compressed": lambda start, stop: partial(start, stop, **{"Content-Encoding": "gzip"}),
     "refused": lambda start, stop: (416, {}, b""),
     "refused within": lambda start, stop: (416, {"Content-Range": f"bytes */{SIZE}"}, b"{}"),
-    "no content": lambda start, stop: (204, {}, b""),
 }
 
 
@@ -465,12 +464,42 @@ async def test_a_source_is_saved_as_it_was_uploaded(scripted, download, target, 
     assert body == target.read_bytes()
 
 
-@pytest.mark.parametrize("status", [202, 204, 205])
-async def test_a_source_without_content_is_an_error(scripted, download, target, status):
+@pytest.mark.parametrize("kind", ["source", "downloads/srt"])
+@pytest.mark.parametrize("status", [202, 204, 205, 207])
+async def test_what_is_not_there_yet_is_an_error_that_says_so(scripted, download, target, status, kind):
+    words = "not there yet" if kind == "source" else "nothing was saved: ask again"
     server = scripted(lambda _: (status, {}, b""))
-    with pytest.raises(RangeError):
+    with pytest.raises(ResponseDecodeError, match=f"{status}, but the answer is .*{words}"):
+        await download(server.url, path=f"/transcriptions/t/{kind}")
+    assert is_clean(target)
+
+
+async def test_the_words_of_a_source_that_is_not_there_yet_are_in_the_error(scripted, download, target):
+    server = scripted(lambda _: (202, JSON, b'{"detail": "Being restored"}'))
+    with pytest.raises(ResponseDecodeError, match=r'202, but the answer is no file, "Being restored" .*not there yet'):
         await download(server.url)
     assert is_clean(target)
+
+
+@pytest.mark.parametrize("kind", ["source", "downloads/srt"])
+@pytest.mark.parametrize("status", [202, 204])
+async def test_what_is_there_of_a_file_is_kept_when_the_rest_is_not_there_yet(
+    scripted, range_of, download, target, status, kind
+):
+    async def ask(answer):
+        await download(scripted(answer).url, path=f"/transcriptions/t/{kind}")
+
+    def first_half(received):
+        start, stop = range_of(received, DATA)
+        status, headers, body = partial(start, stop, ETag='"v1"')
+        return (status, headers, body[: SIZE // 2]) if start == 0 else (503, {}, b"")
+
+    with pytest.raises(PolyglotError):
+        await ask(first_half)
+    kept = target.with_name(f"{target.name}.part.json").read_text()
+    with pytest.raises(ResponseDecodeError, match=f"{status}, but the answer is no file; it is not there yet"):
+        await ask(lambda _: (status, {}, b""))
+    assert kept == target.with_name(f"{target.name}.part.json").read_text()
 
 
 async def test_a_message_in_place_of_a_source_is_an_error(scripted, download, target):
