@@ -1,15 +1,16 @@
 """Segments to SubRip (SRT), WebVTT and plain text. Pure functions, without I/O.
 
-Times are seconds. SRT has no standard; this module writes what players agree on: a counter, `HH:MM:SS,mmm`, the
+Times are seconds. What is no segment is a TypeError. SRT has no standard; this module writes what players agree on: a counter, `HH:MM:SS,mmm`, the
 text, a blank line. WebVTT follows the W3C's "WebVTT: The Web Video Text Tracks Format", sections 4.1 and 4.2.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 __all__ = ["Cue", "to_srt", "to_txt", "to_vtt"]
 
@@ -57,13 +58,21 @@ def to_txt(segments: Iterable[Cue]) -> str:
 
 
 def _cues(segments: Iterable[Cue]) -> Iterator[tuple[int, int, str]]:
-    for segment in segments:
-        # A blank line ends a cue in both formats, so none may stand inside one.
-        text = "\n".join(line for line in map(str.strip, segment.text.splitlines()) if line)
+    if isinstance(segments, str | bytes | Mapping) or not isinstance(segments, Iterable):
+        raise TypeError(f"segments is {segments!r:.60}: pass segments, such as those of a Transcript (its .segments)")
+    for number, segment in enumerate(segments):
+        try:
+            start, end = _milliseconds(segment.start), _milliseconds(segment.end)
+            # A blank line ends a cue in both formats, so none may stand inside one.
+            text = "\n".join(line for line in map(str.strip, segment.text.splitlines()) if line)
+        except (AttributeError, TypeError) as error:
+            raise TypeError(
+                f"segments[{number}] is {segment!r:.60}: pass objects with start and end (seconds) and text, such as "
+                "Segment(0.0, 2.4, 'Hello')"
+            ) from error
         if text:
-            start = _milliseconds(segment.start)
             # A cue has to end after its start (WebVTT, section 4.1), so it lasts at least a millisecond.
-            yield start, max(start + 1, _milliseconds(segment.end)), text
+            yield start, max(start + 1, end), text
 
 
 def _milliseconds(seconds: float) -> int:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from polyglot_async import Segment, subtitles
+from polyglot_async import Segment, Transcript, subtitles
 
 SEGMENTS = (Segment(0.0, 2.4, "Hello..."), Segment(2.4, 3661.0015, "two\nlines"))
 texts = st.text(st.characters(exclude_categories=["C"]), min_size=1).filter(str.strip)
@@ -112,3 +112,25 @@ def test_ffmpeg_reads_the_same_cues(render, kind, cues):
     assert [s.text.split() for s in segments] == [
         (cue[2] if kind == "srt" else unescape(cue[2])).split() for cue in read
     ]
+
+
+@pytest.mark.parametrize("render", [subtitles.to_srt, subtitles.to_vtt, subtitles.to_txt])
+@pytest.mark.parametrize(
+    "given", [None, 5, "words", b"words", {"segments": []}, Transcript(task_id="a", text="t"), object()], ids=repr
+)
+def test_what_is_no_segments_is_refused_by_name(render, given):
+    with pytest.raises(TypeError, match=r"segments is .*: pass segments"):
+        render(given)
+
+
+@pytest.mark.parametrize("render", [subtitles.to_srt, subtitles.to_vtt, subtitles.to_txt])
+@pytest.mark.parametrize(
+    "item",
+    ["x", None, 5, {"start": 0, "end": 1, "text": "t"}, (0, 1, "t"), Segment("0", 1.0, "t"), Segment(0.0, None, "t"),
+     Segment(0.0, 1.0, None), Segment(0.0, 1.0, b"t")],
+    ids=repr,
+)  # fmt: skip
+def test_an_item_that_is_no_segment_is_refused_by_its_number(render, item):
+    for given in ([*SEGMENTS, item], iter([*SEGMENTS, item])):
+        with pytest.raises(TypeError, match=r"segments\[2\] is .*: pass objects with start and end"):
+            render(given)
