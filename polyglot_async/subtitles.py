@@ -1,7 +1,8 @@
 """Segments to SubRip (SRT), WebVTT and plain text. Pure functions, without I/O.
 
-Times are seconds. What is no segment is a TypeError. SRT has no standard; this module writes what players agree on: a counter, `HH:MM:SS,mmm`, the
-text, a blank line. WebVTT follows the W3C's "WebVTT: The Web Video Text Tracks Format", sections 4.1 and 4.2.
+Times are seconds. What is no segment is a TypeError. SRT has no standard; this module writes what players agree on: a
+counter, `HH:MM:SS,mmm`, the text, a blank line. WebVTT follows the W3C's "WebVTT: The Web Video Text Tracks Format",
+sections 4.1 and 4.2.
 """
 
 from __future__ import annotations

@@ -131,6 +131,6 @@ def test_what_is_no_segments_is_refused_by_name(render, given):
     ids=repr,
 )  # fmt: skip
 def test_an_item_that_is_no_segment_is_refused_by_its_number(render, item):
-    for given in ([*SEGMENTS, item], iter([*SEGMENTS, item])):
+    for segments in ([*SEGMENTS, item], iter([*SEGMENTS, item])):
         with pytest.raises(TypeError, match=r"segments\[2\] is .*: pass objects with start and end"):
-            render(given)
+            render(segments)
