@@ -30,6 +30,48 @@ def test_list_filters_even_if_the_service_does_not(polyglot, completed, media):
     assert all(line.split("\t")[1] == "failed" for line in lines)
 
 
+@pytest.mark.parametrize("word", ["COMPLETED", "done", " success"])
+def test_list_takes_a_status_in_other_spellings(polyglot, completed, word):
+    assert polyglot("list", "--status", word).out.startswith(f"{completed}\tcompleted\t")
+
+
+@pytest.fixture
+def unfiltered(environment, faults):
+    """A service that knows no filters and has a status of its own."""
+    tasks = [{"task_id": "t1", "status": "paused"}, {"task_id": "t2", "status": "completed"}]
+    faults.add(f"status call=list status=200 json='{json.dumps(tasks)}' times=forever")
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("complted", "did you mean completed?"),
+        ("Pausd", "did you mean paused?"),
+        ("banana", "known are queued, processing, completed, failed, cancelled, paused"),
+    ],
+)
+def test_list_names_the_statuses_where_nothing_has_an_unknown_one(polyglot, unfiltered, word, hint):
+    ended = polyglot("list", "--status", word)
+    assert (0, "", f"no tasks with the status '{word}': {hint}\n") == (ended.code, ended.out, ended.err)
+    ended = polyglot("list", "--status", word, "--json")
+    assert (0, "", "") == (ended.code, ended.out, ended.err)
+
+
+def test_list_finds_a_status_that_only_the_service_knows(polyglot, unfiltered):
+    assert polyglot("list", "--status", "paused").out.startswith("t1\tpaused\t")
+
+
+def test_list_says_nothing_in_a_pipe_where_nothing_has_a_known_status(polyglot, unfiltered):
+    ended = polyglot("list", "--status", "failed")
+    assert (0, "", "") == (ended.code, ended.out, ended.err)
+
+
+def test_list_shows_what_a_service_says_that_refuses_a_status(polyglot, environment):
+    ended = polyglot("list", "--status", "banana")
+    assert 1 == ended.code
+    assert "one of queued, processing, completed, failed, cancelled" in ended.err
+
+
 def test_get_shows_what_is_known(polyglot, completed):
     shown = dict(line.split("\t") for line in polyglot("get", completed).out.splitlines())
     assert (shown["task id"], shown["status"], shown["file name"]) == (completed, "completed", "talk.wav")
