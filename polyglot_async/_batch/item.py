@@ -11,7 +11,7 @@ from anyio import to_thread
 
 from .._api.urls import bare_url, clean_url, is_media_url
 from .._errors import MediaError
-from .._state.items import Item, ItemRecord
+from .._state.items import Item, ItemRecord, storable_ns
 from .._uploads.fingerprint import key_of_bytes, key_of_file, key_of_url
 from .._uploads.sources import media_from
 
@@ -117,7 +117,7 @@ def _stat(path: Path) -> tuple[str, int, int]:
         found = path.stat()
     except OSError as error:
         raise MediaError(f"{path}: cannot be read: {error.strerror or error}") from error
-    return storable_path(path), found.st_size, found.st_mtime_ns
+    return storable_path(path), found.st_size, storable_ns(found.st_mtime_ns)
 
 
 def name_of(source: object) -> str:

@@ -10,7 +10,7 @@ from anyio import to_thread
 
 from .._errors import MediaError
 from .._http.retry import stops_batch
-from .._state.items import Item, ItemRecord, State
+from .._state.items import Item, ItemRecord, State, storable_ns
 from .._tasks.known_tasks import OwnTask, SentMedia
 from .._tasks.outage import BATCH_TIMEOUT
 from .._tasks.proof import Proof, Submission
@@ -75,6 +75,7 @@ async def _digest(record: ItemRecord) -> MediaDigest | None:
 def _digest_of_unchanged(path: Path, size: int | None, modified_ns: int | None) -> MediaDigest | None:
     try:
         found = path.stat()
-        return digest_of_file(path) if (found.st_size, found.st_mtime_ns) == (size, modified_ns) else None
+        is_unchanged = (found.st_size, storable_ns(found.st_mtime_ns)) == (size, modified_ns)
+        return digest_of_file(path) if is_unchanged else None
     except (OSError, ValueError, MediaError):
         return None

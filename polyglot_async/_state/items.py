@@ -66,7 +66,7 @@ class ItemRecord:
         state: see `State`.
         path: where it lies, for a file.
         size: bytes, for a file.
-        modified_ns: when the file was last changed, in nanoseconds.
+        modified_ns: when the file was last changed, see `storable_ns`.
         options: options of the submission, as sent.
         task_id: the service's id, once known.
         attempts: submissions of which at least one byte left.
@@ -111,6 +111,11 @@ class ItemRecord:
     def stored(self) -> ItemRecord:
         """Return what a later run needs to know."""
         return attrs.evolve(self, state=_AS_STORED.get(self.state, self.state), updated_at=0.0)
+
+
+def storable_ns(moment: int) -> int:
+    """Return a time in nanoseconds as a signed number of 64 bits: from 1677 to 2262 it is what it was."""
+    return (moment + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
 class ItemStore(Protocol):

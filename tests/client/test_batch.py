@@ -401,6 +401,20 @@ async def test_a_file_that_has_not_changed_is_not_even_read(client, files, tmp_p
     assert {} == await run(client, [path], journal=tmp_path / "j.db")
 
 
+@pytest.mark.parametrize("seconds", [10**10, -(10**10), -1])  # some file systems keep years after 2446 as 2446
+async def test_a_file_of_any_time_of_change_is_sent_and_known_again(sandbox, client, files, tmp_path, seconds):
+    [path] = files("a.mp3")
+    os.utime(path, (seconds, seconds))
+    assert (await run(client, [path], journal=tmp_path / "j.db"))["a.mp3"].ok
+    before = path.stat()
+    path.write_bytes(b"?" * before.st_size)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert {} == await run(client, [path], journal=tmp_path / "j.db"), "it is not even read"
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns - seconds))
+    assert ["a.mp3"] == list(await run(client, [path], journal=tmp_path / "j.db"))
+    assert 2 == sandbox.ledger.count("upload")
+
+
 @pytest.mark.parametrize(
     "options", [{"output_language": "ru"}, {"model": "fast"}, {"input_language": "de"}, {"extra": {"speakers": "2"}}]
 )

@@ -4,10 +4,11 @@ import anyio
 import anyio.lowlevel
 import attrs
 import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from polyglot_async._state.items import AMBIGUOUS_STATES, Item, ItemRecord, State
+from polyglot_async._state.items import AMBIGUOUS_STATES, Item, ItemRecord, State, storable_ns
 
 MOVES = {
     "new": "leaving failed",
@@ -210,3 +211,11 @@ class Submissions(RuleBasedStateMachine):
 
 
 TestSubmissions = Submissions.TestCase
+
+
+@given(st.integers(-(2**80), 2**80))
+def test_a_time_fits_into_64_bits_and_is_kept_where_it_did(moment):
+    stored = storable_ns(moment)
+    assert -(2**63) <= stored < 2**63
+    assert stored == moment or not -(2**63) <= moment < 2**63
+    assert stored != storable_ns(moment + 1), "a changed file is not taken for the old one"
