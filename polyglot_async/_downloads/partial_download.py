@@ -83,6 +83,9 @@ class PartialDownload:
             self.done = ()
         self.total, self.validator = total, validator
         with _disk_errors(self.target):
+            if not self.done and self._state.exists():  # it tells of bytes that are overwritten from here on
+                self._state.unlink()
+                flush_folder(self._state.parent)
             _check_free_space(self._part, (total or 0) - self.done_bytes)
             self._file.truncate(total or 0)
             if total and hasattr(os, "posix_fallocate"):
@@ -128,7 +131,7 @@ class PartialDownload:
             }
             temporary = self._state.with_name(f"{self._state.name}.tmp")
             temporary.write_text(json.dumps(state), encoding="utf-8")
-            temporary.replace(self._state)
+            temporary.replace(self._state)  # not flushed: a state that a power cut took or tore means to start over
 
     def finish(self) -> Path:
         """Flush the whole file and rename it to its target; return the target.

@@ -160,3 +160,41 @@ def test_too_little_space_is_found_out_at_the_beginning(target, monkeypatch):
 def test_a_place_that_cannot_be_written_is_a_transfer_error(tmp_path, place):
     with pytest.raises(TransferError, match=r"cannot be written|is a directory"):
         PartialDownload(f"{tmp_path}/{place}", "x")
+
+
+def killed(partial):
+    """Leave a download as a kill does."""
+    partial._file.close()
+
+
+@pytest.mark.parametrize("other", [("another source", "v1"), ("source", "v2")])
+def test_a_state_does_not_outlive_the_bytes_that_it_tells_of(target, other):
+    """Another download to the same path, killed before its first checkpoint, must not leave its bytes to the first."""
+    source, version = other
+    first = PartialDownload(target, "source")
+    first.begin(10, Validator('"v1"'))
+    first.write_at(0, b"12345678")
+    first.save()
+    killed(first)
+    second = PartialDownload(target, source)
+    second.begin(10, Validator(f'"{version}"'))
+    second.write_at(0, b"????")
+    killed(second)
+    third = PartialDownload(target, "source")
+    assert () == third.done
+    third.close()
+
+
+def test_a_state_that_a_kill_left_beside_the_finished_file_tells_nothing_of_the_next_one(target):
+    first = PartialDownload(target, "source")
+    first.begin(10, Validator('"v1"'))
+    first.write_at(0, b"12345678")
+    first.save()
+    killed(first)
+    target.with_name(f"{target.name}.part").rename(target)
+    second = PartialDownload(target, "source")
+    second.begin(10, Validator('"v1"'))  # reserves ten bytes
+    killed(second)
+    third = PartialDownload(target, "source")
+    assert () == third.done
+    third.close()
