@@ -122,7 +122,7 @@ async def _stream(feed: SourceFeed, worker: BatchWorker, concurrency: int) -> As
     send, receive = anyio.create_memory_object_stream[_Ended]()
     stream = BatchStream(receive, worker.stats)
     failure: Exception | None = None
-    with unwrapped():
+    with worker.stats.callers_error(), unwrapped():
         async with receive, anyio.create_task_group() as tasks:
             async with send:
                 # Twice the slots: while tasks hold them, others prepare the next items and fetch results.

@@ -73,6 +73,7 @@ class BatchWorker:
 
         Raises:
             PolyglotError: what would fail every item alike.
+            CallbackError: `on_progress` has raised.
         """
         self.stats.taken += 1
         item: Item | None = None
@@ -85,14 +86,16 @@ class BatchWorker:
                     await look_up(found, self.journal)
                 outcome = await self._run(found)
         except Exception as error:
-            if isinstance(error, PolyglotError) and (stops_batch(error) or self._raises(error)):
+            if self._ends_batch(error):
                 raise
             outcome = Outcome(source=source, name=item.record.name if item else name_of(source), error=_as_ours(error))
         await self.stats.end(outcome)
         return None if outcome is None else (outcome, item)
 
-    def _raises(self, error: PolyglotError) -> bool:
-        return isinstance(error, SubmissionUncertainError) and self.options.on_uncertain == "raise"
+    def _ends_batch(self, error: Exception) -> bool:
+        raises = isinstance(error, SubmissionUncertainError) and self.options.on_uncertain == "raise"
+        stops = isinstance(error, PolyglotError) and stops_batch(error)
+        return raises or stops or self.stats.callback_error is not None
 
     async def _run(self, found: BatchItem) -> Outcome | None:
         record = found.item.record
@@ -117,7 +120,7 @@ class BatchWorker:
         except Exception as raised:
             error = _as_ours(raised)
             task = error.task = error.task or task
-            if stops_batch(error) or self._raises(error):
+            if self._ends_batch(error):
                 raise
             await self._note_failure(found.item, task, error)
             return attrs.evolve(outcome, task=task, error=error, attempts=found.attempts)

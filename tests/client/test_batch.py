@@ -31,6 +31,7 @@ from polyglot_async import (
     PollSchedule,
     PolyglotError,
     QuotaExhaustedError,
+    RateLimitError,
     ResponseDecodeError,
     Runtime,
     ServerError,
@@ -700,12 +701,63 @@ async def test_progress_adds_up(anyio_backend, client, files, tmp_path):
     assert () == outcomes.in_flight
 
 
-async def test_a_callback_that_breaks_is_the_callers_error(client):
-    def broken(_):
-        raise LookupError("my bar")
+CALLBACK_ERRORS = [
+    LookupError("my bar"),
+    httpx.ConnectError("my metrics"),
+    TimeoutError(),
+    OSError(28, "disk full"),
+    RateLimitError("my own call", status_code=429),
+    ExceptionGroup("mine", [LookupError("one"), ValueError("two")]),
+]
 
-    with pytest.raises(LookupError, match="my bar"):
-        await run(client, [("a.mp3", b"a")], on_progress=broken)
+
+@pytest.mark.parametrize("error", CALLBACK_ERRORS, ids=lambda error: type(error).__name__)
+def test_whenever_a_callback_raises_its_error_ends_the_batch_and_nothing_is_lost(tmp_path, error):
+    """Each file is started once in the end, and a later run returns what the first one did not."""
+    sources = [(f"{name}.mp3", name.encode() * 99) for name in "abc"]
+
+    async def main(journal, last_call):
+        service, calls = StubService(lambda _: 10.0), itertools.count()
+
+        def broken(_):
+            if next(calls) == last_call:
+                raise error
+
+        has_raised = False
+        async with service.client() as client:
+            try:
+                await run(client, sources, journal=journal, on_progress=broken, concurrency=2)
+            except type(error) as raised:
+                has_raised = True
+                assert error is raised  # noqa: PT017 - the last of these batches raises nothing
+                assert last_call + 1 == next(calls)
+        async with service.client() as client:
+            await run(client, sources, journal=journal)
+        assert [1, 1, 1] == list(service.starts.values())
+        assert {name: "done" for name, _ in sources} == states(journal)
+        return has_raised
+
+    ended_early = [in_virtual_time(main, tmp_path / f"{number}.db", number) for number in range(40)]
+    assert ended_early == sorted(ended_early, reverse=True)
+    assert 12 <= ended_early.count(True) < 40
+
+
+@on_both_loops
+@pytest.mark.parametrize("stage", ["uploading", "processing", "done"])
+@pytest.mark.parametrize("error", CALLBACK_ERRORS, ids=lambda error: type(error).__name__)
+async def test_a_callback_that_raises_over_sockets_is_the_callers_error(
+    anyio_backend, sandbox, client, tmp_path, error, stage
+):
+    async def broken(progress):
+        await anyio.lowlevel.checkpoint()
+        if getattr(progress, stage):
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        await run(client, [("a.mp3", b"a" * 99)], journal=tmp_path / "j.db", on_progress=broken)
+    assert error is caught.value
+    await run(client, [("a.mp3", b"a" * 99)], journal=tmp_path / "j.db")
+    assert ({"a.mp3": "done"}, 1) == (states(tmp_path / "j.db"), starts(sandbox))
 
 
 async def test_two_batches_of_one_client_share_its_limits_but_not_a_journal(
