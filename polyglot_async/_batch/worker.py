@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import attrs
 
+from .. import _downloads
 from .._api import endpoints
 from .._errors import (
     ApiStatusError,
@@ -211,20 +212,28 @@ class BatchWorker:
             assert self.options.out is not None  # noqa: S101 - for the type checkers: kinds are taken with a folder only
             paths = self._reserve(self.options.out, found, task)
             try:
-                files = [await self._download(task, kind, path) for kind, path in paths.items()]
+                files = [await self._download(found, task, kind, path) for kind, path in paths.items()]
             finally:
                 self._reserved.difference_update(paths.values())
         if found.item.record.state is State.ENDED:
             await found.item.move(State.FETCHED, files=tuple(map(str, files)))
         return transcript, tuple(files)
 
-    async def _download(self, task: Task, kind: str, path: Path) -> Path:
-        return await self._through_outages(lambda: self.calls.download(task, kind, path))
+    async def _download(self, found: BatchItem, task: Task, kind: str, path: Path) -> Path:
+        """Download to `path`, or to a name that only this task has where another batch has taken the path meanwhile."""
+        own = path.with_name(f"{_unique_name(found, task)}.{kind}")
+        if path != own:
+            with suppress(_downloads.PathTakenError):
+                return await self._through_outages(lambda: self._save(task, kind, path, overwrite=False))
+        return await self._through_outages(lambda: self._save(task, kind, own, overwrite=True))
+
+    async def _save(self, task: Task, kind: str, path: Path, *, overwrite: bool) -> Path:
+        file = _downloads.RangedFile(self.transport, endpoints.download(task.task_id, kind))
+        return await _downloads.download_file(file, path, overwrite=overwrite)
 
     def _reserve(self, out: Path, found: BatchItem, task: Task) -> Mapping[str, Path]:
         """Choose the names of an item's result files; what another owns, now or earlier, is never overwritten."""
-        unique = Outcome(source=found.source, name=found.name, task=task).unique_name
-        for stem in (stem_of(found.name), unique):
+        for stem in (stem_of(found.name), _unique_name(found, task)):
             paths = {kind: out / f"{stem}.{kind}" for kind in self.options.results}
             if not any(path in self._reserved or path.exists() for path in paths.values()):
                 break
@@ -287,6 +296,10 @@ class BatchWorker:
             yield
         finally:
             found.timings[stage] = round(now() - started, 3)
+
+
+def _unique_name(found: BatchItem, task: Task) -> str:
+    return Outcome(source=found.source, name=found.name, task=task).unique_name
 
 
 def _as_ours(error: Exception) -> PolyglotError:

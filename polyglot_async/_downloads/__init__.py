@@ -12,10 +12,12 @@ from .._lazy import lazy_names
 if TYPE_CHECKING:
     from .download import conversion_format, download_file, save_stream
     from .file_answer import file_body, open_file_stream
+    from .partial_download import PathTakenError
     from .range_reader import RangedFile
     from .remote_file import open_media, open_stream
 
 __all__ = [
+    "PathTakenError",
     "RangedFile",
     "conversion_format",
     "download_file",
@@ -30,6 +32,7 @@ if not TYPE_CHECKING:
     __getattr__ = lazy_names(
         __name__,
         {
+            "PathTakenError": "partial_download",
             "RangedFile": "range_reader",
             "conversion_format": "download",
             "download_file": "download",

@@ -17,7 +17,7 @@ from .._concurrency import OnProgress, report_progress, unwrapped
 from .._errors import RangeError, SourceChangedError
 from .file_answer import checked_body
 from .file_writer import FileWriter, open_file_writer
-from .partial_download import PartialDownload
+from .partial_download import PartialDownload, PathTakenError
 from .range_reader import RangedFile
 from .ranges import ByteRange, PartSizes, Validator
 
@@ -40,6 +40,7 @@ async def download_file(
     connections: int = 1,
     on_progress: OnProgress | None = None,
     sizes: PartSizes = _DEFAULT_SIZES,
+    overwrite: bool = True,
 ) -> Path:
     """Download to `path` over up to `connections` connections; return the path.
 
@@ -47,13 +48,17 @@ async def download_file(
     else the download starts over.
 
     Raises:
-        TransferError: the disk refuses, or another process is downloading to the same path.
+        PathTakenError: another process is downloading to the same path, or, without `overwrite`, a file is there.
+        TransferError: the disk refuses.
         SourceChangedError: the file changed on the server during the transfer.
         ResponseDecodeError: the answer is a page, a message or nothing in place of the file.
         ApiConnectionError: the service keeps breaking off; what is there stays for the next run.
     """
     partial = await to_thread.run_sync(PartialDownload, path, file.request.path)
     try:
+        # Whoever else writes this path has finished: the lock is ours.
+        if not overwrite and await to_thread.run_sync(os.path.lexists, partial.target):
+            raise PathTakenError(f"{partial.target}: there is a file already: choose another path")
         resumed = bool(partial.done) and partial.validator.if_range is not None
         try:
             await _Download(file, partial, connections, on_progress, sizes).run(resumed=resumed)

@@ -31,6 +31,10 @@ CHECKPOINT_BYTES = 64 << 20
 _STATE_VERSION = 1
 
 
+class PathTakenError(TransferError):
+    """A path that is to be written is another's: a file is there, or another download is writing it."""
+
+
 class PartialDownload:
     """One download's file on the disk. All methods block: call them in a worker thread.
 
@@ -178,7 +182,7 @@ class PartialDownload:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 file.close()
-                raise TransferError(
+                raise PathTakenError(
                     f"{self._part}: another download is writing here: wait for it, or choose another path"
                 ) from None
             if _is_at(file, self._part):

@@ -1,5 +1,6 @@
 """A batch against the sandbox: what comes out, what was spent, and what the journal says."""
 
+import fcntl
 import io
 import itertools
 import json
@@ -7,7 +8,7 @@ import os
 import sqlite3
 import time
 from collections import Counter
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -492,6 +493,47 @@ async def test_files_of_one_name_that_end_together_keep_their_own_results(sandbo
     assert 36 == len(list(out.iterdir()))
     for outcome in got:
         assert 1 == len({path.stem for path in outcome.files})
+
+
+async def test_two_batches_that_write_into_one_folder_keep_each_others_results(sandbox, connect, tmp_path):
+    """As two processes do: neither knows the names that the other has chosen, and both choose the same."""
+    sandbox.faults.add("slow call=download bytes_per_second=300 times=forever")
+    out, got = tmp_path / "out", []
+    out.mkdir()
+
+    async def transcribe(suffix):
+        sources = [(f"a.{suffix}", f"{suffix}{number}".encode()) for number in range(4)]
+        async with (
+            connect(sandbox) as client,
+            client.batch(sources, results=("srt", "txt"), out=out, journal=tmp_path / f"{suffix}.db") as outcomes,
+        ):
+            got.extend([outcome async for outcome in outcomes])
+
+    async with anyio.create_task_group() as tasks:
+        for suffix in ("mp3", "wav", "ogg"):
+            tasks.start_soon(transcribe, suffix)
+    assert [None] * 12 == [outcome.error for outcome in got]
+    assert {path for outcome in got for path in outcome.files} == set(out.iterdir())
+    assert 24 == len(list(out.iterdir()))
+    for outcome in got:
+        assert all(f"Words of {outcome.name}." in path.read_text() for path in outcome.files)
+
+
+async def test_a_result_file_that_others_keep_on_writing_is_fetched_by_the_next_run(sandbox, client, tmp_path):
+    out, journal = tmp_path / "out", tmp_path / "j.db"
+    out.mkdir()
+    async with client.batch([("a.mp3", b"a")], results="task", journal=journal) as outcomes:
+        task = (await anext(outcomes)).task
+        outcomes.give_back()
+    options = {"results": "srt", "out": out, "journal": journal}
+    with ExitStack() as others:
+        for name in ("a", f"a-{task.task_id}"):
+            fcntl.flock(others.enter_context((out / f"{name}.srt.part").open("wb")), fcntl.LOCK_EX)
+        outcomes = await run(client, [("a.mp3", b"a")], **options)
+    assert "another download is writing here: wait for it" in str(outcomes["a.mp3"].error)
+    assert {"a.mp3": "running"} == states(journal)
+    assert (await run(client, [("a.mp3", b"a")], **options))["a.mp3"].ok
+    assert ({"a.mp3": "done"}, 1) == (states(journal), starts(sandbox))
 
 
 async def test_a_disk_that_refuses_fails_the_item_alone(client, tmp_path):

@@ -7,7 +7,14 @@ import anyio
 import pytest
 
 from polyglot_async import ApiConnectionError, PolyglotError, RangeError, ResponseDecodeError, SourceChangedError
-from polyglot_async._downloads.download import PartSizes, RangedFile, conversion_format, download_file, save_stream
+from polyglot_async._downloads.download import (
+    PartSizes,
+    PathTakenError,
+    RangedFile,
+    conversion_format,
+    download_file,
+    save_stream,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -593,3 +600,18 @@ def test_the_format_is_the_suffix_of_the_name_unless_it_is_passed(path, wanted, 
 def test_a_name_without_a_suffix_needs_a_format(path):
     with pytest.raises(ValueError, match="pass format="):
         conversion_format(path)
+
+
+async def test_a_file_that_is_there_is_not_replaced_where_that_was_not_asked_for(
+    scripted, transport_to, request_of, target
+):
+    server = scripted(lambda _: (200, {}, DATA))
+    file = RangedFile(transport_to(server.url), request_of("/transcriptions/t/source"))
+    target.write_bytes(b"another's")
+    with pytest.raises(PathTakenError, match="there is a file already: choose another path"):
+        await download_file(file, target, overwrite=False)
+    assert ([target], b"another's") == (list(target.parent.iterdir()), target.read_bytes())
+    assert [] == server.received
+    target.unlink()
+    assert target == await download_file(file, target, overwrite=False)
+    assert DATA == target.read_bytes()
