@@ -1,1 +1,1 @@
-"""Faults on request: what goes wrong, with which call, how often; and how it is done on the connection."""
+"""Faults on request: what goes wrong, with which call, how often. How it is done is the server's part."""

@@ -1,1 +1,1 @@
-"""The HTTP server: connections, middleware, credentials, limits, and the calls of the API."""
+"""The HTTP server: connections, middleware, credentials, limits, the calls of the API, and what faults do to them."""

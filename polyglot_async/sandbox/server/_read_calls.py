@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse, Response
 
 from .._storage import ACTIVE, FINAL
-from ._middleware import Exchange, caller_of
+from ._exchange import Exchange, caller_of
 from ._ranges import ServedFile, serve_file, transcoded
 from ._responses import ApiError, disposition, invalid
 

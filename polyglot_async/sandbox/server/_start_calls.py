@@ -14,8 +14,8 @@ from starlette.responses import JSONResponse, Response
 from .._outbound import MediaUrlError
 from .._storage import StoredTask
 from ..engines._engine import RecognitionError
+from ._exchange import Exchange, caller_of
 from ._forms import receive_form
-from ._middleware import Exchange, caller_of
 from ._ranges import FileResponse, ServedFile, serve_file
 from ._responses import ApiError, disposition, invalid
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from starlette.types import Message, Send
 
-    from ..server._middleware import Exchange
-    from ..server._uvicorn import ClientConnection
-    from ._fault import Fault
+    from ..faults._fault import Fault
+    from ._exchange import Exchange
+    from ._uvicorn import ClientConnection
 
 GARBAGE = b'{"task_id": "9b9c1b9a-\xff\xfe, <html>\x00 502 Bad Gateway'
 _SLICES_PER_SECOND = 20

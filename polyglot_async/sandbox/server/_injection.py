@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from ._rewrite import rewrite
+from ..faults._rewrite import rewrite
 from ._senders import SENDERS, SlowSender, phrase, with_headers
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from ..server._middleware import Exchange
-    from ..server._uvicorn import ClientConnection
-    from ._fault import Fault
+    from ..faults._fault import Fault
+    from ._exchange import Exchange
+    from ._uvicorn import ClientConnection
 
 DEFAULT_REQUEST_BYTES = 65536
 _WITHOUT_BODY = frozenset({204, 304})
