@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import attrs
 
-from .. import _downloads
 from .._api import endpoints
 from .._errors import (
     ApiStatusError,
@@ -30,7 +30,8 @@ from .._tasks.raw_calls import check_size
 from .._tasks.submit import uncertain_error
 from .._uploads.form_body import FormBody, JsonBody
 from .item import BatchItem, identify, look_up, name_of
-from .outcomes import BatchSource, Outcome, Upload, stem_of
+from .outcomes import BatchSource, Outcome, Upload
+from .result_files import ResultFiles
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -64,10 +65,12 @@ class BatchWorker:
     concurrency: anyio.Semaphore
     _began: float = attrs.field(init=False)
     _busy: dict[str, anyio.Event] = attrs.field(factory=dict, init=False)
-    _reserved: set[Path] = attrs.field(factory=set, init=False)
+    _files: ResultFiles | None = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._began = self.transport.runtime.unix_time()
+        out = self.options.out
+        self._files = None if out is None else ResultFiles(self.transport, out, self.options.results)
 
     async def process(self, source: BatchSource) -> tuple[Outcome, Item | None] | None:
         """Bring one source to its outcome; None where the journal knows it as ended.
@@ -209,36 +212,14 @@ class BatchWorker:
         if self.options.results == ("result",):
             transcript = await self._through_outages(lambda: self.calls.result(task))
         elif self.options.results != ("task",):
-            assert self.options.out is not None  # noqa: S101 - for the type checkers: kinds are taken with a folder only
-            paths = self._reserve(self.options.out, found, task)
-            try:
-                files = [await self._download(found, task, kind, path) for kind, path in paths.items()]
-            finally:
-                self._reserved.difference_update(paths.values())
+            assert self._files is not None  # noqa: S101 - for the type checkers: kinds are taken with a folder only
+            with self._files.reserve(found, task) as paths:
+                for kind, path in paths.items():
+                    download = partial(self._files.download, found, task, kind, path)
+                    files.append(await self._through_outages(download))
         if found.item.record.state is State.ENDED:
             await found.item.move(State.FETCHED, files=tuple(map(str, files)))
         return transcript, tuple(files)
-
-    async def _download(self, found: BatchItem, task: Task, kind: str, path: Path) -> Path:
-        """Download to `path`, or to a name that only this task has where another batch has taken the path meanwhile."""
-        own = path.with_name(f"{_unique_name(found, task)}.{kind}")
-        if path != own:
-            with suppress(_downloads.PathTakenError):
-                return await self._through_outages(lambda: self._save(task, kind, path, overwrite=False))
-        return await self._through_outages(lambda: self._save(task, kind, own, overwrite=True))
-
-    async def _save(self, task: Task, kind: str, path: Path, *, overwrite: bool) -> Path:
-        file = _downloads.RangedFile(self.transport, endpoints.download(task.task_id, kind))
-        return await _downloads.download_file(file, path, overwrite=overwrite)
-
-    def _reserve(self, out: Path, found: BatchItem, task: Task) -> Mapping[str, Path]:
-        """Choose the names of an item's result files; what another owns, now or earlier, is never overwritten."""
-        for stem in (stem_of(found.name), _unique_name(found, task)):
-            paths = {kind: out / f"{stem}.{kind}" for kind in self.options.results}
-            if not any(path in self._reserved or path.exists() for path in paths.values()):
-                break
-        self._reserved.update(paths.values())
-        return paths
 
     async def _note_failure(self, item: Item, task: Task | None, error: PolyglotError) -> None:
         # A media error or a lost connection may be over by the next run; the service's refusal is for good. A task that
@@ -296,10 +277,6 @@ class BatchWorker:
             yield
         finally:
             found.timings[stage] = round(now() - started, 3)
-
-
-def _unique_name(found: BatchItem, task: Task) -> str:
-    return Outcome(source=found.source, name=found.name, task=task).unique_name
 
 
 def _as_ours(error: Exception) -> PolyglotError:
