@@ -5,6 +5,7 @@ cattrs maps the models' annotations to the hooks below, which replace its own: t
 
 from __future__ import annotations
 
+import operator
 import re
 import types
 import typing
@@ -26,6 +27,7 @@ _NUMBER = r"[+-]?[0-9]{1,300}(?:\.[0-9]{0,300})?(?:[eE][+-]?[0-9]{1,3})?"
 _FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _SECONDS_PER_WORD = 0.4
 _FIRST_YEAR = 2000
+_START = operator.attrgetter("start")
 """Earlier times are zeros: 1970 of Unix, 1 of Go and .NET, 1900 and 1904 of spreadsheets."""
 
 
@@ -114,9 +116,9 @@ def _segments(value: Any, extra: dict[str, Any]) -> tuple[Segment, ...]:
         segments = list(map(_segment, value))
     except (ValueError, KeyError, TypeError, AttributeError):
         segments = _odd_segments(value, extra)
-    starts = [segment.start for segment in segments]
+    starts = list(map(_START, segments))
     if starts != sorted(starts):
-        segments.sort(key=lambda segment: segment.start)
+        segments.sort(key=_START)
     return tuple(segments)
 
 

@@ -7,11 +7,14 @@ ahead is known from tasks of our own alone.
 from __future__ import annotations
 
 import itertools
+import math
 from collections import OrderedDict
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import attrs
+
+from .sightings import Sightings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +22,8 @@ if TYPE_CHECKING:
     from .._models import Task
     from .._uploads.fingerprint import MediaDigest
 
-_REMEMBERED_TASKS = 10_000
+_REMEMBERED_TASKS = 2_000
+"""More than one reading of the list goes through."""
 _REMEMBERED_MEDIA = 256
 _CLOCK_SPREAD = 120.0
 _CLOCK_SLACK = 65 * 60.0
@@ -74,17 +78,21 @@ class KnownTasks:
     Attributes:
         own: our tasks by id, the latest last.
         media: what the latest of them were made from, by id.
+        sightings: when the list showed our tasks.
         has_seen_list: whether the list was read before.
     """
 
     own: OrderedDict[str, OwnTask] = attrs.field(factory=OrderedDict, init=False)
     media: OrderedDict[str, SentMedia] = attrs.field(factory=OrderedDict, init=False)
+    sightings: Sightings = attrs.field(factory=Sightings, init=False)
     has_seen_list: bool = attrs.field(default=False, init=False)
     _seen: OrderedDict[str, float] = attrs.field(factory=OrderedDict, init=False)
 
     def add_own(self, task_id: str, own: OwnTask, media: SentMedia | None = None) -> None:
         """Note a task of ours."""
         self.own[task_id] = own
+        if task_id not in self._seen:
+            self.sightings.expect(task_id, own.by, own.since)
         if len(self.own) > _REMEMBERED_TASKS:
             self.own.popitem(last=False)
         if media is not None:
@@ -96,10 +104,17 @@ class KnownTasks:
         """Take back that a task is ours: whoever was to have it could not note it."""
         self.own.pop(task_id, None)
         self.media.pop(task_id, None)
+        self._seen.pop(task_id, None)  # the same media, sent anew, may have it
+        self.sightings.forget(task_id)
 
-    def saw(self, tasks: Iterable[Task], now: float) -> None:
-        """Note tasks that stand in the list at `now`, Unix seconds."""
+    def saw(self, tasks: Sequence[Task], now: float, *, began: float, is_end: bool) -> None:
+        """Note a page that has come just `now`, of a reading of the list that began then, both in Unix seconds.
+
+        `is_end`: nothing comes after it.
+        """
         self.has_seen_list = True
+        by = [own.by if (own := self.own.get(task.task_id)) else self._seen.get(task.task_id, now) for task in tasks]
+        self.sightings.saw(tasks, began, oldest=-math.inf if is_end else min(by, default=now))
         for task in tasks:
             if task.task_id not in self.own:
                 self._seen.setdefault(task.task_id, now)
@@ -109,7 +124,7 @@ class KnownTasks:
     def is_older(self, task_id: str, since: float) -> bool:
         """Return whether a task is known to be older than a submission that began at `since`."""
         own = self.own.get(task_id)
-        return (own is not None and own.by < since) or self._seen.get(task_id, since) < since
+        return (own is not None and own.by < since) or self._seen.get(task_id, math.inf) <= since
 
 
 def media_kind(name: str) -> str:
@@ -133,11 +148,13 @@ class Listing:
     tasks: list[Task] = attrs.field(factory=list, init=False)
     clock: ServiceClock | None = attrs.field(default=None, init=False)
 
-    def shows_own_of(self, since: float) -> bool:
-        """Return whether the list can be believed: it shows the task that we last had before `since`.
+    def is_believed(self, since: float, began: float | None) -> bool:
+        """Return whether this reading, which began at `began`, proves something about a submission at `since`.
 
-        One that is stale, hides unfinished tasks, or lags behind would not.
+        It has to show the task that we last had before that: one that is stale would not.
         """
+        if not self.known.sightings.is_believed(began):
+            return False
         before = [(own.by, key) for key, own in self.known.own.items() if since - _RECENT_SECONDS < own.by < since]
         last = max(before, default=(0.0, None))[1]
         return last is None or any(task.task_id == last for task in self.tasks)
@@ -153,7 +170,8 @@ class Listing:
 
     def reaches_back(self, page: Sequence[Task], since: float) -> bool:
         """Return whether what comes after `page` is certainly older than `since`."""
-        return any(self.is_older(task, since) for task in page) and is_newest_first(self.tasks, self.known.own)
+        is_ordered = self.known.sightings.is_ordered and is_newest_first(self.tasks, self.known.own)
+        return is_ordered and any(self.is_older(task, since) for task in page)
 
     def candidates(self, since: float) -> list[Task]:
         """Return the tasks that are not known to be ours or older than `since`."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from .._http.transport import Transport
     from .._models import Task, TaskPage
+    from .known_tasks import KnownTasks
 
 PAGE_SIZE = 100
 
@@ -28,6 +29,7 @@ class TaskPages:
     counts, or where its cursors end. A page shorter than another is no end: the service may cut its pages as it likes.
 
     Attributes:
+        began: when the first page was asked for, Unix seconds.
         complete: whether there is no further page.
         is_whole: whether the end of the list was certainly reached.
         skipped: entries that are no tasks as far as can be read.
@@ -37,6 +39,8 @@ class TaskPages:
     _transport: Transport = attrs.field(repr=False)
     _page_size: int | None = PAGE_SIZE
     _filters: Mapping[str, Any] = attrs.field(factory=dict)
+    _known: KnownTasks | None = attrs.field(default=None, kw_only=True, repr=False)
+    began: float | None = attrs.field(default=None, init=False)
     complete: bool = attrs.field(default=False, init=False)
     is_whole: bool = attrs.field(default=False, init=False)
     skipped: int = attrs.field(default=0, init=False)
@@ -55,6 +59,8 @@ class TaskPages:
         request = endpoints.list_tasks(
             limit=self._page_size, offset=self._offset, cursor=self._cursor, filters=self._filters
         )
+        if self.began is None:
+            self.began = self._transport.runtime.unix_time()
         raw = await self._transport.call(request, endpoints.parse_page)
         page, self.date = raw.parse(), raw.headers.get("date", "")
         unique = {task.task_id: task for task in reversed(page.items) if task.task_id not in self._seen}
@@ -72,6 +78,9 @@ class TaskPages:
         # A page that only repeats may be all that this service shows of a longer list.
         self.is_whole = not page.received or followed_to_the_end or counted
         self._cursor = page.next_cursor
+        if self._known is not None:
+            now = self._transport.runtime.unix_time()
+            self._known.saw(new, now, began=self.began, is_end=self.is_whole)
         if is_end:
             raise StopAsyncIteration
         return page if len(new) == len(page.items) else attrs.evolve(page, items=new)

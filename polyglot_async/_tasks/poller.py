@@ -303,8 +303,7 @@ class TaskPoller:
     async def _poll_list(self, transport: Transport, wanted: set[str]) -> None:
         """Read the list, newest first, for as long as that is cheaper than to ask for each task that is left."""
         pages_without = 0
-        async for page in TaskPages(transport):
-            self._known.saw(page.items, transport.runtime.unix_time())
+        async for page in TaskPages(transport, known=self._known):
             found = [task for task in page.items if task.task_id in wanted]
             for task in found:
                 self._see_all(task)
@@ -314,6 +313,8 @@ class TaskPoller:
                 break
         for task_id in wanted:  # fell off the list, or was never there
             await self._poll_one(transport, task_id)
+            if any(wait.task.status.is_final for wait in self._waits.get(task_id, ())):
+                self._known.sightings.ended(task_id)
 
     async def _poll_one(self, transport: Transport, task_id: str) -> None:
         try:

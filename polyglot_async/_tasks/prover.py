@@ -21,11 +21,9 @@ if TYPE_CHECKING:
     from .._http.transport import RequestBody, Transport
     from .outage import OutageGate
 
-SECOND_LOOK_SECONDS = 10.0
-"""Absence is asked for twice, so far apart: a replica of the list may lag, and what a proxy, or the kernel of a dead
-process, still holds of the request may yet arrive (A19)."""
 LATE_LOOK_SECONDS = 60.0
-"""After a timeout the service may be at work still, so the looks are so far apart."""
+"""After a timeout the service may be at work still, and what the kernel of a dead process holds of the request may
+still arrive: the two looks that absence takes are at least so far apart. Else see `Sightings.pause`."""
 _MOST_LOOKS = 3
 _MOST_CANDIDATES = 50
 _MOST_FAILURES = 3
@@ -102,7 +100,8 @@ class Prover:
             for look in range(_MOST_LOOKS):
                 if look:
                     is_late = any(submission.is_late for inquiry in inquiries for submission in inquiry.submissions)
-                    await self._transport.runtime.sleep(LATE_LOOK_SECONDS if is_late else SECOND_LOOK_SECONDS)
+                    pause = self.known.sightings.pause
+                    await self._transport.runtime.sleep(max(pause, LATE_LOOK_SECONDS) if is_late else pause)
                     self._reader.forget_all_but(self.known.own)
                 proofs, complete = await self._look_for(inquiries, timeout, is_confirmed=complete_looks > 0)
                 complete_looks += complete
@@ -193,16 +192,17 @@ class Prover:
 
     async def _list_back_to(self, since: float, *, most: int) -> tuple[Listing, bool]:
         """Read the list until it shows a task that is older than `since`; return it, and whether it goes that far."""
-        listing = Listing(self.known)
-        pages = TaskPages(self._transport)
+        listing, reaches_back = Listing(self.known), False
+        pages = TaskPages(self._transport, known=self.known)
         async for page in pages:
             moment = http_date(pages.date)
             if moment is not None:
                 # Only if our own clock is fast: a `Date` ahead of us, of a proxy perhaps, must rule out no task.
                 listing.skew = min(0.0, moment.timestamp() - self._transport.runtime.unix_time())
             listing.add(page.items)
-            if listing.reaches_back(page.items, since) and listing.shows_own_of(since):
-                return listing, not pages.skipped  # an entry that cannot be read may be the task in question
-            if len(listing.tasks) > most:
-                return listing, False
-        return listing, pages.is_whole and not pages.skipped and listing.shows_own_of(since)
+            reaches_back = listing.reaches_back(page.items, since)
+            if (reaches_back and listing.is_believed(since, pages.began)) or len(listing.tasks) > most:
+                break
+        # An entry that cannot be read may be the task in question.
+        complete = (reaches_back or pages.is_whole) and not pages.skipped
+        return listing, complete and listing.is_believed(since, pages.began)

@@ -141,14 +141,11 @@ class Submitter:
         """
         if self.known.has_seen_list:
             return
-        now = transport.runtime.unix_time()
         try:
-            page = await anext(TaskPages(transport), None)
+            await anext(TaskPages(transport, known=self.known), None)
         except PolyglotError as error:
             if stops_batch(error):
                 raise
-            return
-        self.known.saw(() if page is None else page.items, now)
 
     async def resolve(self, items: list[tuple[Item, Submission]], *, outage_timeout: float) -> list[Proof]:
         """Find out what became of submissions that a crash interrupted, and move their items accordingly.
