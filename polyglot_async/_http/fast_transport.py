@@ -9,24 +9,29 @@ backend interface. Not supported: HTTP/2, proxies, unix sockets; pass an `httpx.
 
 from __future__ import annotations
 
+import logging
 import ssl
 import sys
 import urllib.request
 from collections.abc import AsyncGenerator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 import anyio.to_thread
 import httpcore
 import httpx
 
-from .socket_backend import SocketBackend
+from .socket_backend import SLICE, SocketBackend
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 
+logger = logging.getLogger("polyglot_async")
+
+EARLY_SUCCESS: Final = "early_success"
+"""Extension of a request: what is awaited when a success comes before the request was sent whole."""
 LIMITS: Final = httpx.Limits(max_connections=100, max_keepalive_connections=20)
 
 # Subclasses come before their bases: the first that fits is the most specific.
@@ -58,6 +63,31 @@ def _httpx_errors() -> Iterator[None]:
             if isinstance(exc, theirs):
                 raise public(str(exc)) from exc
         raise
+
+
+class _Connection(httpcore.AsyncHTTPConnection):
+    """A connection with a backend of its own, which knows its stream."""
+
+    def __init__(self, origin: httpcore.Origin, backend: SocketBackend, **options: Any) -> None:
+        super().__init__(origin, network_backend=backend, **options)
+        self.backend = backend
+
+    def has_unread_bytes(self) -> bool:
+        """Return whether more has come than the answer: the next one on this connection would begin with it."""
+        http11 = cast("Any", self._connection)  # httpcore offers no public way to the parser
+        return http11 is not None and bool(http11._h11_state.trailing_data[0])  # noqa: SLF001
+
+    async def body(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+        """Iterate over a request's body. Once the server has accepted it, a source that fails ends it."""
+        try:
+            async for chunk in chunks:
+                yield chunk
+        except Exception as error:
+            stream = self.backend.stream
+            if stream is None or not await stream.is_accepted_early():
+                raise
+            logger.warning("the upload broke off after the service had accepted it: %r", error)
+            raise httpcore.WriteError(str(error)) from error  # httpcore reads the answer after one
 
 
 class _Body(httpx.AsyncByteStream):
@@ -112,10 +142,10 @@ class FastTransport(httpx.AsyncBaseTransport):
         self._expiry = limits.keepalive_expiry
         self._local_address = local_address
         self._socket_options = list(socket_options)
-        self._backend = SocketBackend()
+        self._scratch = memoryview(bytearray(SLICE))
         self._slots = anyio.Semaphore(self._max_connections, fast_acquire=True)
-        self._busy: set[httpcore.AsyncHTTPConnection] = set()
-        self._idle: list[httpcore.AsyncHTTPConnection] = []  # the last used comes last
+        self._busy: set[_Connection] = set()
+        self._idle: list[_Connection] = []  # the last used comes last
         self._closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -140,22 +170,28 @@ class FastTransport(httpx.AsyncBaseTransport):
             raise httpcore.UnsupportedProtocol(f"{url.scheme!r} is not supported: use an http or https URL")
         if url.scheme == "https" and self._tls is None:
             await self._make_tls()
-        inner = httpcore.Request(
-            method=request.method,
-            url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-            headers=request.headers.raw,
-            content=chunks,
-            extensions=request.extensions,
-        )
+        inner_url = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
         await self._acquire_slot(request.extensions.get("timeout", {}).get("pool"))
-        connection = None
+        connection = content = None
         try:
-            connection = await self._take_connection(inner.url.origin)
+            connection = await self._take_connection(inner_url.origin)
+            connection.backend.on_early_success = request.extensions.get(EARLY_SUCCESS)
+            content = connection.body(chunks)
+            inner = httpcore.Request(
+                method=request.method,
+                url=inner_url,
+                headers=request.headers.raw,
+                content=content,
+                extensions=request.extensions,
+            )
             response = await connection.handle_async_request(inner)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await self._release(connection)
             raise
+        finally:
+            if content is not None:
+                await content.aclose()
         return httpx.Response(
             status_code=response.status,
             headers=response.headers,
@@ -183,7 +219,7 @@ class FastTransport(httpx.AsyncBaseTransport):
         except TimeoutError as exc:
             raise httpcore.PoolTimeout(f"all {self._max_connections} connections are in use") from exc
 
-    async def _take_connection(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection:
+    async def _take_connection(self, origin: httpcore.Origin) -> _Connection:
         if self._closed:  # checked with a slot in hand: a request that waited for one must not open a connection now
             raise RuntimeError("this transport is closed: make a new client, or close it only after its last request")
         connection = self._pop_idle(origin)
@@ -191,30 +227,30 @@ class FastTransport(httpx.AsyncBaseTransport):
             await connection.aclose()
             connection = self._pop_idle(origin)
         if connection is None:
-            connection = httpcore.AsyncHTTPConnection(
+            connection = _Connection(
                 origin,
+                SocketBackend(self._scratch),
                 ssl_context=self._tls,
                 keepalive_expiry=self._expiry,
                 local_address=self._local_address,
-                network_backend=self._backend,
                 socket_options=self._socket_options,
             )
         self._busy.add(connection)
         await self._trim_idle()
         return connection
 
-    def _pop_idle(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection | None:
+    def _pop_idle(self, origin: httpcore.Origin) -> _Connection | None:
         for index in reversed(range(len(self._idle))):
             if self._idle[index].can_handle_request(origin):
                 return self._idle.pop(index)
         return None
 
-    async def _release(self, connection: httpcore.AsyncHTTPConnection | None) -> None:
+    async def _release(self, connection: _Connection | None) -> None:
         """End a request: keep its connection or close it, and pass its slot to the next request that waits."""
         try:
             if connection is not None:
                 self._busy.discard(connection)
-                if connection.is_available() and not self._closed:
+                if connection.is_available() and not self._closed and not connection.has_unread_bytes():
                     self._idle.append(connection)
                     await self._trim_idle()
                 else:

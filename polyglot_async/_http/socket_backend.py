@@ -57,13 +57,18 @@ class SocketStream(httpcore.AsyncNetworkStream):
     """A connected, non-blocking socket, in the clear or over TLS.
 
     Timeouts are seconds without progress: a slow link that keeps taking bytes never times out, however large the
-    buffer is. `scratch` may be shared by the streams of one event loop.
+    buffer is. `scratch` may be shared by the streams of one event loop. `on_early_success` is awaited once for each
+    request whose success comes before it was sent whole.
     """
 
-    def __init__(self, sock: socket.socket, scratch: memoryview) -> None:
+    def __init__(
+        self, sock: socket.socket, scratch: memoryview, on_early_success: Callable[[], Awaitable[None]]
+    ) -> None:
         self._sock = sock
         self._scratch = scratch
+        self._on_early_success = on_early_success
         self._unread = b""
+        self._is_told = False
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - httpcore's
         """Return all that has come, up to `SLICE` whatever `max_bytes` says; b"" at the end of the stream.
@@ -87,8 +92,9 @@ class SocketStream(httpcore.AsyncNetworkStream):
         - 3xx, 4xx, 5xx, or no HTTP: WriteError at once. RFC 9112, section 9.5, asks that of a client, and it spares the
           rest of a large upload.
         - 2xx: the server has accepted the request, and may still want the rest of its body: a file that is cut here
-          could be paid for and lost. So sending goes on for as long as the peer takes bytes. When it takes none for
-          `timeout` seconds, or breaks the connection, the answer that is there counts: WriteError, not WriteTimeout.
+          could be paid for and lost. So that is told, and sending goes on for as long as the peer takes bytes. When it
+          takes none for `timeout` seconds, or breaks the connection, the answer that is there counts: WriteError, not
+          WriteTimeout.
 
         Raises:
             httpcore.WriteTimeout: the peer took no byte for `timeout` seconds.
@@ -98,7 +104,11 @@ class SocketStream(httpcore.AsyncNetworkStream):
             view, sent, stalled = memoryview(buffer), 0, 0.0
             while sent < len(view):
                 status = self._early_status()
-                if status is not None and not _is_success(status):
+                if status is None:
+                    self._is_told = False
+                elif _is_success(status):
+                    await self._tell_success()
+                else:
                     raise ConnectionAbortedError(f"the server answered {status} before the request was sent whole")
                 limit = timeout if timeout is not None or status is None else _EARLY_ANSWER_SECONDS
                 if limit is not None and stalled >= max(limit, 1e-3):
@@ -110,6 +120,19 @@ class SocketStream(httpcore.AsyncNetworkStream):
                     stalled = 0.0
                 except TimeoutError:
                     stalled += turn
+
+    async def is_accepted_early(self) -> bool:
+        """Return whether a success has come before the request was sent whole."""
+        status = self._early_status()
+        if status is None or not _is_success(status):
+            return False
+        await self._tell_success()
+        return True
+
+    async def _tell_success(self) -> None:
+        if not self._is_told:
+            self._is_told = True
+            await self._on_early_success()
 
     async def aclose(self) -> None:
         """Close the socket at once; a task that waits on it gets a ReadError or a WriteError."""
@@ -255,11 +278,17 @@ def _is_success(status: int) -> bool:
 class SocketBackend(httpcore.AsyncNetworkBackend):
     """Opens `SocketStream`s, racing the addresses of a host as RFC 8305 ("happy eyeballs") defines.
 
-    Its streams read through one buffer, so a backend belongs to one event loop.
+    Its streams read through `scratch`, so it belongs to one event loop; by default a buffer of its own.
+
+    Attributes:
+        stream: the last one that it opened.
+        on_early_success: see `SocketStream`; of the request that is being sent.
     """
 
-    def __init__(self) -> None:
-        self._scratch = memoryview(bytearray(SLICE))
+    def __init__(self, scratch: memoryview | None = None) -> None:
+        self.stream: SocketStream | None = None
+        self.on_early_success: Callable[[], Awaitable[None]] | None = None
+        self._scratch = memoryview(bytearray(SLICE)) if scratch is None else scratch
 
     async def connect_tcp(
         self,
@@ -283,7 +312,13 @@ class SocketBackend(httpcore.AsyncNetworkBackend):
         with _httpcore_errors(httpcore.ConnectTimeout, httpcore.ConnectError), anyio.fail_after(timeout):
             found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             addresses = [(family, address) for family, _, _, _, address in found]
-            return SocketStream(await _first_connected(connect, _interleave_families(addresses)), self._scratch)
+            sock = await _first_connected(connect, _interleave_families(addresses))
+            self.stream = SocketStream(sock, self._scratch, self._tell_early_success)
+            return self.stream
+
+    async def _tell_early_success(self) -> None:
+        if self.on_early_success is not None:
+            await self.on_early_success()
 
 
 def _interleave_families(addresses: Sequence[tuple[int, SocketAddress]]) -> list[tuple[int, SocketAddress]]:

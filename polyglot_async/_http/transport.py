@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import asynccontextmanager, nullcontext
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import attrs
@@ -26,6 +26,7 @@ from .._errors import (
 )
 from .._runtime import Runtime
 from .._version import __version__
+from .fast_transport import EARLY_SUCCESS
 from .httpx_errors import explain_proxy, location_error, translate
 from .redirects import (
     MOST_REDIRECTS,
@@ -106,10 +107,7 @@ class Transport:
             try:
                 response = await self._send(request, body, {}, token, task_slot)
                 if body is not None and not body.complete:
-                    # A success before the body was whole: from here on nobody can say that it was not accepted.
-                    if body.on_last_byte is not None:
-                        await body.on_last_byte()
-                    body.complete = True
+                    await body.accepted_early()
                 answer = await self._read(response, request)
                 if len(answer.body) > LARGE_ANSWER:
                     return RawResponse(answer, await to_thread.run_sync(parse, answer))
@@ -271,17 +269,21 @@ class Transport:
         headers: Mapping[str, str],
         token: str | None,
     ) -> httpx.Request:
+        extensions: dict[str, Any] = {}
         merged = {"accept": request.endpoint.accept, "user-agent": USER_AGENT, **headers}
         if token is not None:
             merged["authorization"] = self.credential.header(token)
         if body is not None:
             merged.update(body.headers)
+            extensions[EARLY_SUCCESS] = body.accepted_early
         if self.timeout is None:
             timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
         else:
             # Waiting for one of our own connections is no failure of the service, hence no bound.
             timeout = httpx.Timeout(self.timeout, connect=min(CONNECT_SECONDS, self.timeout), pool=None)
-        return self.http.build_request(request.endpoint.method, url, headers=merged, content=content, timeout=timeout)
+        return self.http.build_request(
+            request.endpoint.method, url, headers=merged, content=content, timeout=timeout, extensions=extensions
+        )
 
     async def _read(self, response: httpx.Response, request: ApiRequest, most: int | None = None) -> ApiResponse:
         """Read the whole body, or with `most` the first bytes of an error's, and close the response."""

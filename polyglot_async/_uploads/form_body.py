@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import secrets
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 from .._concurrency import OnProgress, report_progress
-from .._errors import MediaError
+from .._errors import JournalError, MediaError
 from .fingerprint import Tail
 from .media_types import starts_like_page
 from .multipart import frame
@@ -21,27 +23,44 @@ if TYPE_CHECKING:
     from .sources import Media
 
 
-class FormBody:
+class _Body:
+    """What bodies of requests have in common.
+
+    Attributes:
+        on_first_byte: awaited once per attempt before the first byte is handed over.
+        on_last_byte: awaited once per attempt when all of the media is out and was checked, before the closing boundary
+            is handed over. If it raises, the end is not sent.
+        complete: whether this attempt handed over its last byte, or was accepted before. While it did not, no server
+            can have taken the request for a whole one.
+        digest: size and tail of the media as it was sent; None until all of it was, just before `on_last_byte`.
+    """
+
+    on_first_byte: Callable[[], Awaitable[None]] | None = None
+    on_last_byte: Callable[[], Awaitable[None]] | None = None
+    complete: bool = False
+    digest: MediaDigest | None = None
+
+    async def accepted_early(self) -> None:
+        """Note that a success came before the body was whole: from here on nobody can say that it was not accepted."""
+        if not self.complete:
+            self.complete = True
+            if self.on_last_byte is not None:
+                # Even if it is being cancelled. What fails is met again soon: the task is noted in the same place.
+                with suppress(JournalError), anyio.CancelScope(shield=True):
+                    await self.on_last_byte()
+
+
+class FormBody(_Body):
     """A form with one file, sent once or, where the media allows it, again from its beginning.
 
     Attributes:
         media: what is sent.
         headers: Content-Type, and Content-Length where the size is known (else the body is chunked, RFC 9112
             section 7.1).
-        on_first_byte: awaited once per attempt before the first byte is handed over.
-        on_last_byte: awaited once per attempt when all of the media is out and was checked, before the closing boundary
-            is handed over. If it raises, the end is not sent.
-        complete: whether this attempt handed over its last byte. While it did not, no server can have taken the
-            request for a whole one.
-        digest: size and tail of the media as it was sent; None until all of it was, just before `on_last_byte`.
     """
 
     def __init__(self, media: Media, fields: Iterable[tuple[str, str]], on_progress: OnProgress | None = None) -> None:
         self.media = media
-        self.on_first_byte: Callable[[], Awaitable[None]] | None = None
-        self.on_last_byte: Callable[[], Awaitable[None]] | None = None
-        self.complete: bool = False
-        self.digest: MediaDigest | None = None
         self._attempted = False
         self._on_progress = on_progress
         self._frame = frame(
@@ -106,11 +125,10 @@ class FormBody:
         yield self._frame.tail
 
 
-class JsonBody:
+class JsonBody(_Body):
     """A JSON body, with the interface of `FormBody`; it can always be sent again."""
 
     media: None = None
-    digest: None = None
     can_be_sent: bool = True
 
     def __init__(self, value: Mapping[str, Any]) -> None:
@@ -121,9 +139,6 @@ class JsonBody:
             ValueError: it holds NaN or an infinity, or itself.
         """
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_enum_value)
-        self.on_first_byte: Callable[[], Awaitable[None]] | None = None
-        self.on_last_byte: Callable[[], Awaitable[None]] | None = None
-        self.complete: bool = False
         self._data = text.encode("utf-8", "replace")  # a lone surrogate has no UTF-8
         self.headers: dict[str, str] = {"content-type": "application/json", "content-length": str(len(self._data))}
 

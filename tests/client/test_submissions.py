@@ -13,6 +13,7 @@ import anyio
 import anyio.lowlevel
 import attrs
 import pytest
+from journal_states import states
 from money_server import ALMOST, CLOSE, DRAIN, KEEP, RESET, SILENCE, Step, http, local_times
 
 from polyglot_async import (
@@ -637,6 +638,43 @@ async def test_a_task_that_an_early_answer_names_is_the_task_though_the_rest_is_
     async with client_of(server, timeout=0.25) as client:
         assert "task-1" == (await upload(client, LARGE)).task_id
     assert (1, 1) == (server.heads, len(server.made))
+
+
+def accepting_early(then=DRAIN):
+    return Step(reads="after the head", makes=True, answer=lambda task_id: http(200, {"task_id": task_id}), then=then)
+
+
+async def breaking_off(server):
+    """Media whose source fails when the service has accepted it."""
+    yield LARGE[:1000]
+    while not server.made:
+        await anyio.sleep(0.001)
+    raise OSError("the microphone was unplugged")
+
+
+@pytest.mark.parametrize("size", [None, len(LARGE)])
+async def test_a_task_that_an_early_answer_names_is_the_task_though_the_source_fails(misbehaving, client_of, size):
+    server = misbehaving(accepting_early())
+    async with client_of(server) as client:
+        task = await client.transcriptions.upload(breaking_off(server), name="a.mp3", size=size)
+        assert "words" == (await client.transcriptions.result(task)).text
+    assert ("task-1", 1, 1) == (task.task_id, server.heads, len(server.made))
+
+
+async def test_an_early_task_whose_call_is_cancelled_stays_on_record(misbehaving, client_of, tmp_path):
+    server = misbehaving(accepting_early(SILENCE))
+    async with client_of(server) as client:
+        with anyio.move_on_after(30) as scope:
+            async with (
+                client.batch([("a.mp3", LARGE)], journal=tmp_path / "journal.db") as outcomes,
+                anyio.create_task_group() as tasks,
+            ):
+                tasks.start_soon(anext, outcomes)
+                while {"a.mp3": "left"} != states(tmp_path / "journal.db"):
+                    await anyio.sleep(0.01)
+                scope.cancel()
+    assert scope.cancelled_caught
+    assert {"a.mp3": "left"} == states(tmp_path / "journal.db")
 
 
 # -- errors that tell what to do

@@ -325,6 +325,20 @@ async def test_a_success_that_comes_early_counts_where_the_rest_is_not_taken(ser
     released.set()
 
 
+@pytest.mark.parametrize("extra", [OK, b"x"], ids=["another answer", "a byte"])
+async def test_what_comes_beyond_an_answer_is_not_the_next_answer(extra):
+    def handler(sock):
+        read_head(sock)
+        sock.sendall(OK + extra)
+        sock.recv(1)
+
+    with serving(handler) as server:
+        async with client_of(server) as client:
+            for _ in range(3):
+                assert "ok" == (await client.get("/")).text
+                assert connections(client) == ([], set())
+
+
 async def test_no_http_in_answer_to_a_body_ends_the_upload(serve):
     taken = []
     server = serve(after_head(b"220 smtp ready\r\n\r\n", "reading on", threading.Event(), taken))
@@ -520,13 +534,13 @@ async def test_a_body_closed_twice_gives_its_connection_back_once():
 
 
 async def test_a_slot_is_not_lost_when_no_connection_can_be_made(monkeypatch):
-    def broken(origin, **options):
+    def broken(connection, origin, **options):
         raise RuntimeError("broken")
 
     with serving(answering()) as server:
         async with client_of(server, limits=httpx.Limits(max_connections=1)) as client:
             with monkeypatch.context() as patch:
-                patch.setattr(httpcore, "AsyncHTTPConnection", broken)
+                patch.setattr(httpcore.AsyncHTTPConnection, "__init__", broken)
                 with pytest.raises(RuntimeError, match="broken"):
                     await client.get("/")
             assert (await client.get("/")).text == "ok"
