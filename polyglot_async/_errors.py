@@ -160,11 +160,6 @@ class ApiStatusError(PolyglotError):
         self.method = method
         self.url = url
 
-    @property
-    def is_page(self) -> bool:
-        """Whether the answer is a web page, as of a proxy in front of the service, and not the service's own."""
-        return self.body.lstrip()[:1] == b"<"
-
 
 class BadRequestError(ApiStatusError):
     """400, and every other 4xx without a class of its own: parameters, format, URL or state are not accepted."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
@@ -119,6 +120,31 @@ class ApiResponse:
     def is_html(self) -> bool:
         """True for a web page, by its content type or by how the body begins."""
         return is_html(self.headers, self.body)
+
+
+class AnsweredBy(Enum):
+    """Who sent an answer where JSON is due."""
+
+    SERVICE = "JSON, even if it is cut short or of another shape"
+    PROXY = "a page"
+    UNKNOWN = "a text or nothing"
+
+
+def answered_by(body: bytes) -> AnsweredBy:
+    """Return who sent an answer where JSON is due, by its body alone: an error keeps no headers.
+
+    Files are not JSON, and a result file may begin with markup: whether one is a page in its place, `is_html` tells.
+    """
+    start = as_utf8(body[:KEPT_BODY_BYTES]).lstrip()
+    if start.startswith(b"<"):
+        return AnsweredBy.PROXY
+    if start.startswith((b"{", b"[")):
+        return AnsweredBy.SERVICE
+    try:
+        json.loads(start)
+    except ValueError:
+        return AnsweredBy.UNKNOWN
+    return AnsweredBy.SERVICE
 
 
 def is_html(headers: Mapping[str, str], start: bytes = b"") -> bool:

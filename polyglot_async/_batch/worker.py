@@ -10,6 +10,7 @@ import anyio
 import attrs
 
 from .._api import endpoints
+from .._api.messages import AnsweredBy, answered_by
 from .._errors import (
     ApiStatusError,
     MediaError,
@@ -222,12 +223,13 @@ class BatchWorker:
         return transcript, tuple(files)
 
     async def _note_failure(self, item: Item, task: Task | None, error: PolyglotError) -> None:
-        # A media error or a lost connection may be over by the next run; the service's refusal is for good. A task that
-        # exists and has not failed stays "running", so that the next run fetches it.
+        # A media error or a lost connection may be over by the next run; the service's own refusal is for good. A task
+        # that exists and has not failed stays "running", so that the next run fetches it.
+        refused = isinstance(error, ApiStatusError) and answered_by(error.body) is AnsweredBy.SERVICE
         if task is None:
-            refused = isinstance(error, ApiStatusError) and not may_pass(error) and not error.is_page
+            refused = refused and not may_pass(error)
         else:
-            refused = isinstance(error, NotFoundError) and item.record.state is State.RUNNING and not error.is_page
+            refused = refused and isinstance(error, NotFoundError) and item.record.state is State.RUNNING
         ended = isinstance(error, TaskError) and error.task.status.is_final
         if (refused or ended) and item.record.state is not State.AMBIGUOUS:
             await item.move(State.FAILED, error=str(error))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import anyio
 import attrs
 
 from .._api import endpoints
+from .._api.messages import AnsweredBy, answered_by
 from .._errors import PolyglotError, ResponseDecodeError, ServiceUnavailableError
 from .._http.retry import Attempts, is_outage
 
@@ -100,7 +100,8 @@ class OutageGate:
         try:
             await self._transport.call(request, endpoints.parse_page, attempts=Attempts(retries=0))
         except PolyglotError as error:
-            if is_outage(error) and not _is_of_service(error):
+            is_odd = isinstance(error, ResponseDecodeError) and answered_by(error.body) is AnsweredBy.SERVICE
+            if is_outage(error) and not is_odd:
                 # Whoever asks soon after another has given up asks about the same outage, and does not wait as long.
                 if self._down_since is None or runtime.monotonic() - self._failed_at > SAME_OUTAGE_SECONDS:
                     self._down_since, self._slept = runtime.monotonic(), 0.0
@@ -108,14 +109,3 @@ class OutageGate:
                 return error
         self._down_since = None
         return None
-
-
-def _is_of_service(error: PolyglotError) -> bool:
-    """Return whether an answer that cannot be read is the service's own JSON, and no page of a proxy."""
-    if not isinstance(error, ResponseDecodeError):
-        return False
-    try:
-        json.loads(error.body)
-    except ValueError:
-        return False
-    return True

@@ -17,10 +17,10 @@ import anyio
 import attrs
 
 from .._api import endpoints
+from .._api.messages import AnsweredBy, answered_by
 from .._errors import (
     NotFoundError,
     PolyglotError,
-    RateLimitError,
     ResponseDecodeError,
     ServiceUnavailableError,
     WaitTimeoutError,
@@ -292,13 +292,11 @@ class TaskPoller:
                     outage.__cause__ = error
 
     def _passes(self, error: PolyglotError) -> bool:
-        if isinstance(error, ResponseDecodeError) and not error.body.lstrip().startswith(b"<"):
-            self._unreadable += 1  # a web page is a proxy's and passes; JSON that cannot be read is the service's own
+        if isinstance(error, ResponseDecodeError) and answered_by(error.body) is not AnsweredBy.PROXY:
+            self._unreadable += 1  # a proxy's page passes; what the service cannot write it may never write
             return self._unreadable < _MOST_UNREADABLE_ANSWERS
-        return isinstance(error, RateLimitError) or (
-            next_action(error, endpoints.list_tasks(limit=1, offset=0, cursor=None, filters={}), body_complete=True)
-            is Action.RETRY
-        )
+        request = endpoints.list_tasks(limit=1, offset=0, cursor=None, filters={})
+        return next_action(error, request, body_complete=True) is Action.RETRY
 
     async def _poll_list(self, transport: Transport, wanted: set[str]) -> None:
         """Read the list, newest first, for as long as that is cheaper than to ask for each task that is left."""

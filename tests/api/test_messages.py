@@ -3,8 +3,10 @@
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from polyglot_async._api.messages import ApiResponse, Priority, RawResponse, is_html
+from polyglot_async._api.messages import AnsweredBy, ApiResponse, Priority, RawResponse, answered_by, is_html
 
 
 def answer(status=200, body=b"", **headers):
@@ -83,6 +85,37 @@ def test_a_web_page_is_known_by_its_type_or_its_beginning(content_type, body, ex
 
     assert expected is is_html(headers, body)
     assert expected is ApiResponse(status_code=200, headers=headers, body=body).is_html
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"detail": "no"}', AnsweredBy.SERVICE),
+        (b'\xef\xbb\xbf \r\n[{"task_id": "t"}]', AnsweredBy.SERVICE),
+        (b'{"items": [{"task_id": "t', AnsweredBy.SERVICE),
+        (b"[" * 100_000, AnsweredBy.SERVICE),
+        (b"null", AnsweredBy.SERVICE),
+        (b'"words"', AnsweredBy.SERVICE),
+        ('{"detail": "no"}'.encode("utf-16"), AnsweredBy.SERVICE),
+        (b"\n<!doctype html>", AnsweredBy.PROXY),
+        (b"<?xml version='1.0'?><Error/>", AnsweredBy.PROXY),
+        (b"<h1>Bad gateway", AnsweredBy.PROXY),
+        ("<html>".encode("utf-16"), AnsweredBy.PROXY),
+        (b"404 page not found\n", AnsweredBy.UNKNOWN),
+        (b"no healthy upstream", AnsweredBy.UNKNOWN),
+        (b"9" * 5000, AnsweredBy.UNKNOWN),
+        (b" \n", AnsweredBy.UNKNOWN),
+        (b"", AnsweredBy.UNKNOWN),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_json_is_of_the_service_and_a_page_of_a_proxy(body, expected):
+    assert expected is answered_by(body)
+
+
+@given(st.binary())
+def test_whoever_answered_no_body_is_too_odd_to_tell(body):
+    assert isinstance(answered_by(body), AnsweredBy)
 
 
 @pytest.mark.parametrize("body", [b"<!-- -->" * 5000 + b"x", b"<!--" * 10_000, b" " * 50_000])

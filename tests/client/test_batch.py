@@ -882,6 +882,40 @@ def test_a_file_that_the_plan_refuses_fails_alone_and_holds_nobody_back(answer):
     assert (9, True) == (service.calls["upload"], ended < 40)
 
 
+@pytest.mark.parametrize("call", ["upload", "get"])
+@pytest.mark.parametrize(
+    ("answer", "is_final"),
+    [
+        ({"html": "<title>default backend</title>"}, False),
+        ({"text": "404 page not found"}, False),
+        ({}, False),
+        ({"json": {"detail": "No such task."}}, True),
+    ],
+    ids=["page", "text", "nothing", "JSON"],
+)
+def test_only_a_refusal_of_the_service_itself_is_final(call, answer, is_final, tmp_path):
+    """A proxy that knows no route, while the service is redeployed, answers otherwise: the next run goes on."""
+    journal, sources = tmp_path / "j.db", [("a.mp3", b"a")]
+
+    async def main():
+        service = StubService(lambda _: 2.0)
+        service.hook = lambda asked, _: httpx.Response(404, **answer) if asked == call else None
+        async with service.client() as client:
+            first = await run(client, sources, journal=journal)
+        service.hook = lambda *_: None
+        await anyio.sleep(20)
+        async with service.client() as client:
+            second = await run(client, sources, journal=journal)
+        return first["a.mp3"].error, second, sum(service.starts.values())
+
+    error, second, starts = in_virtual_time(main)
+    assert isinstance(error, NotFoundError)
+    if is_final:
+        assert ({}, {"a.mp3": "failed"}) == (second, states(journal))
+    else:
+        assert (None, 1) == (second["a.mp3"].error, starts)
+
+
 # Errors of the caller's, and those that nobody foresaw.
 
 

@@ -15,6 +15,8 @@ DOWN = {
     "lost": lambda: httpx.ReadError("lost"),
     "502": lambda: httpx.Response(502, html="<title>Bad gateway</title>"),
     "maintenance": lambda: httpx.Response(200, html="<title>Down for maintenance</title>"),
+    "a text": lambda: httpx.Response(200, text="Down for maintenance"),
+    "nothing": lambda: httpx.Response(200),
 }
 
 
@@ -157,6 +159,24 @@ def test_a_failure_while_the_service_answers_is_no_outage(caplog):
         outcomes, ended = in_virtual_time(main)
     assert [ApiConnectionError] * 3 == [type(outcome.error) for outcome in outcomes]
     assert [] == caplog.records
+    assert ended < 30
+
+
+@pytest.mark.parametrize("body", [b"null", b'{"items": "many"}', b'{"items": [{"task_id": "t"'])
+def test_json_of_the_service_that_cannot_be_read_ends_an_outage(body):
+    """Cut short or of another shape, it comes from where uploads go."""
+
+    async def main():
+        service = StubService(lambda _: 2.0)
+        service.hook = lambda call, _: (
+            httpx.Response(200, content=body) if call == "list" else httpx.ConnectError("refused")
+        )
+        async with service.client() as client:
+            [outcome] = await outcomes_of(client, 1)
+        return outcome.error, anyio.current_time()
+
+    error, ended = in_virtual_time(main)
+    assert isinstance(error, ApiConnectionError)
     assert ended < 30
 
 
