@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 import anyio
 from anyio import to_thread
 
-from .._errors import ConfigurationError
+from .._errors import ConfigurationError, PolyglotError
 
 ApiKey: TypeAlias = str | Callable[[], str] | Callable[[], Awaitable[str]]
 
@@ -54,7 +55,7 @@ class Credential:
         """Return the credential; `refused` is the value that the service did not accept.
 
         Raises:
-            ConfigurationError: what the callable returned is no credential.
+            ConfigurationError: the callable raised something else than a `PolyglotError`, or returned no credential.
         """
         if self._value is not None and self._value != refused:
             return self._value
@@ -75,11 +76,19 @@ class Credential:
         source = self._source
         if isinstance(source, str):
             return source
-        if inspect.iscoroutinefunction(source):
-            return _masked(await source())
-        # In a tuple, because Trio lets no thread return an awaitable.
-        (answer,) = await to_thread.run_sync(lambda: (_masked(source()),))
-        return _masked(await answer) if inspect.isawaitable(answer) else answer
+        try:
+            if inspect.iscoroutinefunction(source):
+                return _masked(await source())
+            # In a tuple, because Trio lets no thread return an awaitable.
+            (answer,) = await to_thread.run_sync(lambda: (_masked(source()),))
+            return _masked(await answer) if inspect.isawaitable(answer) else answer
+        except PolyglotError:
+            raise
+        except Exception as error:  # else an OSError would be taken for trouble with the media
+            # Its own words may hold the secret: they are shown with the cause only.
+            reason = f": {os.strerror(error.errno)}" if isinstance(error, OSError) and error.errno else ""
+            problem = f"the function that was passed as api_key raised {type(error).__name__}{reason}"
+            raise ConfigurationError(f"{problem}; see the cause of this error") from error
 
 
 def _masked(value: object) -> object:

@@ -66,6 +66,17 @@ async def test_a_callable_is_asked_once_and_kept(sandbox, connect, kind):
     assert (1, 2) == (keys.asked, sandbox.ledger.count(status=200))
 
 
+async def test_a_key_that_cannot_be_read_fails_no_file_but_stops_a_batch(sandbox, connect, tmp_path):
+    async with connect((tmp_path / "key").read_text) as client:
+        with pytest.raises(ConfigurationError, match="api_key raised FileNotFoundError: No such file") as caught:
+            await client.transcriptions.upload(b"audio")
+        assert str(tmp_path / "key") == caught.value.__cause__.filename
+        with pytest.raises(ConfigurationError):
+            async with client.batch([b"one", b"two"]) as outcomes:
+                [outcome async for outcome in outcomes]
+    assert 0 == sandbox.ledger.count()
+
+
 async def test_a_callable_is_asked_once_more_after_a_401(sandbox, connect, kind):
     keys = Keys(sandbox.session_token(expires_in=-1), sandbox.session_token())
     async with connect(kind(keys), max_retries=0) as client:

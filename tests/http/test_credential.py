@@ -1,6 +1,7 @@
 """The credential: asked for when needed, once, and shown nowhere."""
 
 import copy
+import errno
 import functools
 import pickle
 import pprint
@@ -111,21 +112,48 @@ async def test_a_sync_callable_may_block_for_it_runs_in_a_thread():
     assert threading.current_thread() not in asked.threads
 
 
-async def test_what_a_callable_raises_comes_out_and_the_next_call_asks_anew():
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (FileNotFoundError(errno.ENOENT, SECRET, "/run/secrets/key"), "FileNotFoundError: No such file or directory;"),
+        (OSError(f"cannot read {SECRET}"), "OSError;"),
+        (LookupError(f"key ring is locked: {SECRET}"), "LookupError;"),
+        (ValueError(SECRET), "ValueError;"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_what_a_callable_raises_is_a_configuration_error_and_the_next_call_asks_anew(error, reason, is_async):
+    """Not trouble with the media, as an OSError else is; its own words, which may be the secret, are in the cause."""
     locked = True
 
     def key_ring():
         nonlocal locked
         if locked:
             locked = False
-            raise LookupError("key ring is locked")
+            raise error
         return "two"
 
-    credential = Credential(key_ring)
+    async def remote_key_ring():
+        return key_ring()
 
-    with pytest.raises(LookupError, match="key ring"):
+    credential = Credential(remote_key_ring if is_async else key_ring)
+
+    with pytest.raises(ConfigurationError, match=f"passed as api_key raised {reason}") as caught:
         await credential.get()
+    assert SECRET not in str(caught.value)
+    assert error is caught.value.__cause__
     assert "two" == await credential.get()
+
+
+async def test_an_error_of_ours_that_a_callable_raises_comes_out_as_it_is():
+    def key_ring():
+        raise error
+
+    error = ConfigurationError("set POLYGLOT_API_KEY")
+    with pytest.raises(ConfigurationError) as caught:
+        await Credential(key_ring).get()
+    assert error is caught.value
 
 
 async def test_cancelling_one_who_asks_does_not_lock_the_others_out():
