@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .._errors import ApiConnectionError, PolyglotError, RangeError, SourceChangedError
-from .._http.retry import LONGEST_RETRY_AFTER, Action, Attempts, delay, next_action
+from .._http.retry import Attempts
 from .file_answer import checked_body, empty_file_error, kind_of, no_file_error
 from .ranges import ByteRange, Validator, check_content_range, parse_unsatisfied_range, range_header
 
@@ -83,19 +83,15 @@ class RangedFile:
             except SourceChangedError:
                 raise
             except PolyglotError as error:
-                if position > attempt_start:
-                    attempts = Attempts(self.transport.max_retries)
-                await self._before_retry(error, attempts, counts=position == attempt_start)
-
-    async def _before_retry(self, error: PolyglotError, attempts: Attempts, *, counts: bool) -> None:
-        """Wait until the next attempt, or raise the error; what has brought something does not count as failed."""
-        may_repeat = not counts or attempts.failed(error)
-        retryable = isinstance(error, RangeError)  # a garbled transfer: see what is answered the next time
-        retryable = retryable or next_action(error, self.request, body_complete=True) is Action.RETRY
-        seconds = delay(attempts.made, error, random=self.runtime.random())
-        if not may_repeat or not retryable or seconds > LONGEST_RETRY_AFTER:
-            raise error
-        await self.runtime.sleep(seconds)
+                has_read = position > attempt_start
+                attempts = Attempts(self.transport.max_retries) if has_read else attempts
+                random = self.runtime.random()
+                seconds = attempts.next_delay(
+                    error, self.request, body_complete=True, random=random, counts=not has_read
+                )
+                if seconds is None:
+                    raise
+                await self.runtime.sleep(seconds)
 
     def _is_read(self, position: int, wanted: ByteRange) -> bool:
         stop = wanted.stop if wanted.stop is not None else self.total

@@ -17,8 +17,9 @@ after a crash, and nothing else.
 | 5xx, no answer or any other 303, once the body was whole; 2xx        | ambiguous     | PROVE what became of it    |
 |   without an id                                                      |               |                            |
 
-Calls that are free may be repeated: after lost connections, 408, 421, 425, 429 and every 5xx, and once after an answer
-that cannot be read. A conversion sends a whole file for a free answer: it is not repeated after its answer timed out.
+Calls that are free may be repeated: after lost connections, 408, 421, 425, 429, every 5xx and a range that does not
+fit, and once after an answer that cannot be read. A conversion sends a whole file for a free answer: it is not repeated
+after its answer timed out.
 
 Nobody knows which 5xx are sent before the work was started and which after (assumption A20): 500 is documented, the
 others come from proxies, and some proxies send them after they have forwarded the request.
@@ -40,6 +41,7 @@ from .._errors import (
     JournalError,
     PolyglotError,
     QuotaExhaustedError,
+    RangeError,
     RateLimitError,
     RedirectError,
     ResponseDecodeError,
@@ -100,8 +102,8 @@ def _was_carried_out(error: PolyglotError) -> bool:
 
 
 def may_pass(error: PolyglotError) -> bool:
-    """Return whether an error status is one that a later attempt may not meet; any other is a refusal for good."""
-    passing = isinstance(error, RateLimitError | ServerError)
+    """Return whether an answer is one that a later attempt may not meet; any other is a refusal for good."""
+    passing = isinstance(error, RateLimitError | ServerError | RangeError)  # a range may have been garbled on its way
     return passing or (isinstance(error, ApiStatusError) and error.status_code in _NOT_ACCEPTED_STATUSES)
 
 
@@ -164,6 +166,24 @@ class Attempts:
                 return False
             self._unreadable = True
         return self.made <= self.retries
+
+    def next_delay(
+        self, error: PolyglotError, request: ApiRequest, *, body_complete: bool, random: float, counts: bool = True
+    ) -> float | None:
+        """Return the seconds to wait before the next attempt; None if there is none, and `error` is to be raised.
+
+        Args:
+            error: what the last attempt failed with; it is counted.
+            request: the call.
+            body_complete: as for `next_action`.
+            random: as for `delay`.
+            counts: False after an attempt that brought something, which uses up none.
+        """
+        may_repeat = not counts or self.failed(error)
+        if not may_repeat or next_action(error, request, body_complete=body_complete) is not Action.RETRY:
+            return None
+        seconds = delay(self.made, error, random=random)
+        return seconds if seconds <= LONGEST_RETRY_AFTER or self.forgives(error) else None
 
 
 def delay(attempt: int, error: PolyglotError | None, *, random: float) -> float:

@@ -36,7 +36,7 @@ from .redirects import (
     names_started_task,
     redirect_error,
 )
-from .retry import LONGEST_RETRY_AFTER, Action, Attempts, delay, is_permanent, next_action
+from .retry import Attempts, is_permanent
 from .streamed_response import StreamedResponse, close, drop
 
 if TYPE_CHECKING:
@@ -157,21 +157,17 @@ class Transport:
             if body is not None:
                 body.complete = False  # not accepted
             return token
-        waits_out = self.limiter.waits_out(error)
-        if not waits_out:
-            may_repeat = attempts.failed(error)
+        seconds: float | None = 0.0
+        if not self.limiter.waits_out(error):
             complete = body is None or body.complete
-            if next_action(error, request, body_complete=complete) is not Action.RETRY or not may_repeat:
-                raise error
+            seconds = attempts.next_delay(error, request, body_complete=complete, random=self.runtime.random())
+        if seconds is None:
+            raise error
         if body is not None:
             body.complete = False  # not accepted: a call that is cancelled while it waits is not ambiguous
-        if waits_out:
-            return refused
-        seconds = delay(attempts.made, error, random=self.runtime.random())
-        if seconds > LONGEST_RETRY_AFTER and not attempts.forgives(error):
-            raise error
-        logger.debug("%s again in %.2f s: %s", request.endpoint.call, seconds, error)
-        await self.runtime.sleep(seconds)
+        if seconds:
+            logger.debug("%s again in %.2f s: %s", request.endpoint.call, seconds, error)
+            await self.runtime.sleep(seconds)
         return refused
 
     async def _send(

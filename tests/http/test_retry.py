@@ -17,6 +17,7 @@ from polyglot_async import (
     MediaError,
     PermissionDeniedError,
     QuotaExhaustedError,
+    RangeError,
     RateLimitError,
     RedirectError,
     ResponseDecodeError,
@@ -26,6 +27,7 @@ from polyglot_async import (
 from polyglot_async._http.retry import (
     FIRST_DELAY,
     LONGEST_DELAY,
+    LONGEST_RETRY_AFTER,
     Action,
     Attempts,
     delay,
@@ -53,7 +55,12 @@ NOT_SENT = ApiConnectionError("refused", connected=False)
 LOST, SILENT = ApiConnectionError("lost"), ApiTimeoutError("silent")
 UNKNOWN_HOST = ApiConnectionError("unknown host", connected=False, permanent=True)
 ANSWERS_THAT_TELL_NOTHING = [LOST, *(status(code, ServerError) for code in range(500, 600)), ResponseDecodeError("odd")]
-NOT_ACCEPTED = [*(status(code) for code in (408, 421, 425)), status(429, RateLimitError), status(403, RateLimitError)]
+NOT_ACCEPTED = [
+    *(status(code) for code in (408, 421, 425)),
+    status(429, RateLimitError),
+    status(403, RateLimitError),
+    RangeError("other bytes"),
+]
 REFUSALS = [
     *(status(code, BadRequestError) for code in range(400, 500) if code not in {401, 403, 408, 421, 425, 429}),
     *(status(code) for code in range(300, 400) if code != 303),
@@ -163,6 +170,46 @@ def test_an_answer_that_cannot_be_read_is_asked_for_once_more():
     assert [True, True, False] == [
         attempts.failed(error) for error in (ResponseDecodeError("odd"), LOST, ResponseDecodeError("odd"))
     ]
+
+
+def next_delay(attempts, error, request=GET, **options):
+    return attempts.next_delay(error, request, **{"body_complete": True, "random": 0.0, **options})
+
+
+@given(retries=st.integers(0, 8))
+def test_each_failure_is_waited_for_longer_until_no_attempt_is_left(retries):
+    attempts = Attempts(retries)
+
+    delays = [next_delay(attempts, LOST) for _ in range(retries + 1)]
+    assert [delay(number, LOST, random=0.0) for number in range(1, retries + 1)] + [None] == delays
+
+
+@pytest.mark.parametrize("error", [REFUSALS[0], *WHAT_NOTHING_MENDS], ids=named)
+def test_after_what_the_table_refuses_there_is_no_next_attempt(error):
+    assert next_delay(Attempts(5), error) is None
+
+
+@pytest.mark.parametrize("call", PAID)
+def test_what_has_to_be_proven_is_not_waited_for(call):
+    assert next_delay(Attempts(5), LOST, PAID[call]) is None
+    assert next_delay(Attempts(5), LOST, PAID[call], body_complete=False) == FIRST_DELAY / 2
+
+
+@pytest.mark.parametrize("forgives", [False, True])
+def test_a_pause_too_long_for_a_call_is_kept_by_a_batch(forgives):
+    error = status(429, RateLimitError, retry_after=LONGEST_RETRY_AFTER + 1)
+
+    assert (error.retry_after if forgives else None) == next_delay(Attempts(5, forgives_429=forgives), error)
+    error.retry_after = LONGEST_RETRY_AFTER
+    assert LONGEST_RETRY_AFTER == next_delay(Attempts(5), error)
+
+
+def test_an_attempt_that_brought_something_uses_up_none():
+    attempts = Attempts(retries=0)
+
+    assert [FIRST_DELAY / 2] * 9 == [next_delay(attempts, LOST, counts=False) for _ in range(9)]
+    assert next_delay(attempts, REFUSALS[0], counts=False) is None
+    assert next_delay(attempts, LOST) is None
 
 
 def test_a_429_uses_up_no_attempt_of_a_batch():
