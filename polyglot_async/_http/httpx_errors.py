@@ -6,7 +6,6 @@ import os
 import re
 import socket
 import ssl
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import httpx
@@ -18,6 +17,7 @@ from .._errors import ApiConnectionError, ApiTimeoutError, RedirectError, Respon
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from .._errors import ApiStatusError, PolyglotError
 
@@ -35,7 +35,7 @@ _TLS_MISMATCH = frozenset({"WRONG_VERSION_NUMBER", "UNSUPPORTED_PROTOCOL", "NO_P
 def translate(
     error: httpx.HTTPError, request: httpx.Request, *, body_complete: bool, reached_before: bool = False
 ) -> PolyglotError:
-    """Return the error of ours that stands for `error`.
+    """Return the error of ours that stands for `error`; for an error status, see `status_error`.
 
     Args:
         error: what httpx raised.
@@ -44,17 +44,6 @@ def translate(
         reached_before: whether this host has answered before, so that a failing name server is a passing trouble.
     """
     method, url = request.method, bare_url(str(request.url))
-    if isinstance(error, httpx.HTTPStatusError):  # raised by an event hook of the caller's own client
-        return error_of(
-            ApiResponse(
-                status_code=error.response.status_code,
-                headers=dict(error.response.headers.items()),
-                body=b"",
-                method=method,
-                url=url,
-            ),
-            datetime.now(UTC),
-        )
     if isinstance(error.__context__, httpx.InvalidURL):
         return location_error(error.__context__, request)
     what = f"{method} {url}: {type(error).__name__}{f': {error}' if str(error) else ''}"
@@ -73,6 +62,18 @@ def translate(
         connected=connected,
         permanent=advice is not None,
     )
+
+
+def status_error(error: httpx.HTTPStatusError, request: httpx.Request, now: datetime) -> ApiStatusError:
+    """Return the error of ours for a status that an event hook of the caller's own client has raised."""
+    answer = ApiResponse(
+        status_code=error.response.status_code,
+        headers=dict(error.response.headers.items()),
+        body=b"",
+        method=request.method,
+        url=bare_url(str(request.url)),
+    )
+    return error_of(answer, now)
 
 
 def location_error(error: Exception, request: httpx.Request) -> RedirectError:

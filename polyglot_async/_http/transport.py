@@ -27,7 +27,7 @@ from .._errors import (
 from .._runtime import Runtime
 from .._version import __version__
 from .fast_transport import EARLY_SUCCESS
-from .httpx_errors import explain_proxy, location_error, translate
+from .httpx_errors import explain_proxy, location_error, status_error, translate
 from .redirects import (
     MOST_REDIRECTS,
     REDIRECT_STATUSES,
@@ -239,6 +239,8 @@ class Transport:
                 started = self.runtime.monotonic()
                 try:
                     response = await self.http.send(outgoing, stream=True, follow_redirects=False)
+                except httpx.HTTPStatusError as error:
+                    raise status_error(error, outgoing, self.runtime.utc_now()) from error
                 except httpx.HTTPError as error:
                     reached = outgoing.url.host in self.hosts_reached
                     complete = body is None or body.complete

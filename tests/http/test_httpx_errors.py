@@ -4,6 +4,7 @@ import inspect
 import pickle
 import socket
 import ssl
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -18,11 +19,12 @@ from polyglot_async import (
     ResponseDecodeError,
     ServerError,
 )
-from polyglot_async._http.httpx_errors import explain_proxy, proxy_variable, translate
+from polyglot_async._http.httpx_errors import explain_proxy, proxy_variable, status_error, translate
 
 REQUEST = httpx.Request("POST", "https://user:password@a.example/v1/upload?token=secret")
 EVERY = sorted(
-    (cls for _, cls in inspect.getmembers(httpx, inspect.isclass) if issubclass(cls, httpx.HTTPError)),
+    {cls for _, cls in inspect.getmembers(httpx, inspect.isclass) if issubclass(cls, httpx.HTTPError)}
+    - {httpx.HTTPStatusError},  # see `status_error`
     key=lambda cls: cls.__name__,
 )
 NOT_CONNECTED = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"}
@@ -35,12 +37,6 @@ def no_proxy(monkeypatch):
     for name in PROXIES:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-
-
-def made(cls, message="it broke"):
-    if cls is httpx.HTTPStatusError:
-        return cls(message, request=REQUEST, response=httpx.Response(503))
-    return cls(message)
 
 
 def because(cause, cls=httpx.ConnectError):
@@ -57,7 +53,7 @@ def because(cause, cls=httpx.ConnectError):
 @pytest.mark.parametrize("cls", EVERY, ids=lambda cls: cls.__name__)
 @pytest.mark.parametrize("body_complete", [True, False], ids=["whole", "half"])
 def test_no_error_of_httpx_stays_one(cls, body_complete):
-    error = translate(made(cls), REQUEST, body_complete=body_complete)
+    error = translate(cls("it broke"), REQUEST, body_complete=body_complete)
 
     assert isinstance(error, PolyglotError)
     assert ("POST", "https://a.example/v1/upload") == (error.method, error.url)
@@ -69,11 +65,11 @@ def test_no_error_of_httpx_stays_one(cls, body_complete):
 @pytest.mark.parametrize("body_complete", [True, False], ids=["whole", "half"])
 @pytest.mark.parametrize(
     "cls",
-    [cls for cls in EVERY if cls not in {httpx.HTTPStatusError, httpx.DecodingError}],
+    [cls for cls in EVERY if cls is not httpx.DecodingError],
     ids=lambda cls: cls.__name__,
 )
 def test_what_found_no_connection_sent_nothing_and_half_a_body_neither(cls, body_complete):
-    error = translate(made(cls), REQUEST, body_complete=body_complete)
+    error = translate(cls("it broke"), REQUEST, body_complete=body_complete)
 
     connected = cls.__name__ not in NOT_CONNECTED
     assert (connected, connected and body_complete) == (error.connected, error.maybe_sent)
@@ -81,11 +77,18 @@ def test_what_found_no_connection_sent_nothing_and_half_a_body_neither(cls, body
 
 
 def test_an_error_status_of_an_event_hook_is_that_of_its_status():
-    assert isinstance(translate(made(httpx.HTTPStatusError), REQUEST, body_complete=True), ServerError)
+    """A date in `Retry-After` is compared with the clock that was handed in."""
+    now = datetime(2026, 5, 24, 12, 0, tzinfo=UTC)
+    answer = httpx.Response(503, headers={"retry-after": "Sun, 24 May 2026 12:00:07 GMT"})
+    error = status_error(httpx.HTTPStatusError("no", request=REQUEST, response=answer), REQUEST, now)
+
+    assert (ServerError, 503, 7.0) == (type(error), error.status_code, error.retry_after)
+    assert ("POST", "https://a.example/v1/upload") == (error.method, error.url)
+    assert "secret" not in str(error)
 
 
 def test_a_body_in_a_broken_encoding_cannot_be_read():
-    assert isinstance(translate(made(httpx.DecodingError), REQUEST, body_complete=True), ResponseDecodeError)
+    assert isinstance(translate(httpx.DecodingError("it broke"), REQUEST, body_complete=True), ResponseDecodeError)
 
 
 @pytest.mark.parametrize("cls", [httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError, httpx.ConnectTimeout])
@@ -147,19 +150,19 @@ def test_a_name_server_that_fails_for_a_host_that_has_answered_is_a_passing_trou
 
 
 def test_what_cannot_be_written_as_http_says_where_to_look():
-    error = translate(made(httpx.LocalProtocolError), REQUEST, body_complete=False)
+    error = translate(httpx.LocalProtocolError("it broke"), REQUEST, body_complete=False)
     assert "check api_key, names and extra headers" in str(error)
     assert error.permanent
 
 
 def test_a_protocol_error_after_the_whole_body_is_a_lost_answer():
     """It was sent, so it may have been accepted, whatever went wrong then."""
-    error = translate(made(httpx.LocalProtocolError), REQUEST, body_complete=True)
+    error = translate(httpx.LocalProtocolError("it broke"), REQUEST, body_complete=True)
     assert (False, True) == (error.permanent, error.maybe_sent)
 
 
 def test_a_scheme_that_nothing_speaks_is_one_of_base_url():
-    error = translate(made(httpx.UnsupportedProtocol), REQUEST, body_complete=False)
+    error = translate(httpx.UnsupportedProtocol("it broke"), REQUEST, body_complete=False)
     assert error.permanent
     assert "check base_url" in str(error)
 
