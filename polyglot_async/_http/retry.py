@@ -57,8 +57,8 @@ LONGEST_DELAY = 30.0
 LONGEST_RETRY_AFTER = 120.0
 _NOT_ACCEPTED_STATUSES = frozenset({408, 421, 425})
 """And 429, where it is a `RateLimitError`: of a file over the plan's size it is a `BadRequestError`, and final."""
-_CARRIED_OUT_STATUSES = frozenset({0, 303})
-"""303 answers a POST that was carried out (RFC 9110, section 15.4.4)."""
+_SEE_OTHER = 303
+"""It answers a POST that was carried out (RFC 9110, section 15.4.4)."""
 _PAYMENT_REQUIRED = 402
 _PROXY_AUTHENTICATION_REQUIRED = 407
 _TIMEOUT_STATUSES = frozenset({504, 522, 524, 598, 599})
@@ -84,7 +84,8 @@ def next_action(error: PolyglotError, request: ApiRequest, *, body_complete: boo
     """Return what to do about a failed attempt; `body_complete`: the body's last byte was handed to the socket."""
     if is_permanent(error):
         return Action.FAIL
-    if request.endpoint.billable and body_complete and _was_carried_out(error):
+    is_see_other = isinstance(error, ApiStatusError) and error.status_code == _SEE_OTHER
+    if request.endpoint.billable and body_complete and is_see_other:
         return Action.PROVE
     if not is_outage(error):
         return Action.RETRY if may_pass(error) else Action.FAIL
@@ -94,11 +95,6 @@ def next_action(error: PolyglotError, request: ApiRequest, *, body_complete: boo
         return Action.PROVE
     # The service may be at work on a conversion still: to send the file again would only make it slower.
     return Action.FAIL if request.fields is not None and is_late(error) else Action.RETRY
-
-
-def _was_carried_out(error: PolyglotError) -> bool:
-    """Return whether a redirect says that the request was carried out, or hides its status: see `location_error`."""
-    return isinstance(error, ApiStatusError) and error.status_code in _CARRIED_OUT_STATUSES
 
 
 def may_pass(error: PolyglotError) -> bool:

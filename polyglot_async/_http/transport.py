@@ -151,7 +151,7 @@ class Transport:
         refused: str | None,
     ) -> str | None:
         """Wait until the next attempt, and return the token that was refused; or raise the error."""
-        if body is not None and not body.can_be_sent:
+        if body is not None and (not body.can_be_sent or error is body.failure):
             raise error
         if isinstance(error, AuthenticationError) and refused is None and token and self.credential.renewable:
             if body is not None:
@@ -239,16 +239,10 @@ class Transport:
                 started = self.runtime.monotonic()
                 try:
                     response = await self.http.send(outgoing, stream=True, follow_redirects=False)
-                except httpx.HTTPStatusError as error:
-                    raise status_error(error, outgoing, self.runtime.utc_now()) from error
-                except httpx.HTTPError as error:
-                    reached = outgoing.url.host in self.hosts_reached
-                    complete = body is None or body.complete
-                    raise translate(error, outgoing, body_complete=complete, reached_before=reached) from error
-                except (httpx.InvalidURL, UnicodeError) as error:
-                    if body is not None and not body.complete:
-                        raise  # the caller's own source may have raised it
-                    raise location_error(error, outgoing) from error
+                except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+                    if body is not None and error is body.failure:
+                        raise
+                    raise self._translated(error, outgoing, body) from error
                 self.hosts_reached.add(url.host)
                 if logger.isEnabledFor(logging.DEBUG):
                     _log_answer(response, self.runtime.monotonic() - started)
@@ -257,6 +251,14 @@ class Transport:
                 await close(response)
             raise
         return response
+
+    def _translated(self, error: Exception, outgoing: httpx.Request, body: RequestBody | None) -> PolyglotError:
+        if isinstance(error, httpx.HTTPStatusError):
+            return status_error(error, outgoing, self.runtime.utc_now())
+        if not isinstance(error, httpx.HTTPError):
+            return location_error(error, outgoing)
+        reached = outgoing.url.host in self.hosts_reached
+        return translate(error, outgoing, body_complete=body is None or body.complete, reached_before=reached)
 
     def _build(
         self,

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from .._models import Task
     from .._uploads.fingerprint import MediaDigest
 
-_REMEMBERED_TASKS = 2_000
-"""More than one reading of the list goes through."""
+_REMEMBERED_TASKS = 1_000
+"""As many as one reading of the list goes through for a few submissions, see `prover`."""
 _REMEMBERED_MEDIA = 256
 _CLOCK_SPREAD = 120.0
 _CLOCK_SLACK = 65 * 60.0

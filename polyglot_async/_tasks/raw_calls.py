@@ -64,7 +64,7 @@ class RawTranscriptions:
         options = {"model": model, "input_language": input_language, "output_language": output_language}
         request = endpoints.upload(options, extra)
         body = FormBody(media, request.fields or (), on_progress)
-        record = ItemRecord(name=media.name, size=media.size, options=dict(request.fields or ()))
+        record = ItemRecord(name=media.name, size=media.size, options=request.options)
         item = Item(self._transport.runtime.unix_time, record)
         return await self._submitter.submit(self._transport, request, body, item)
 
@@ -81,7 +81,7 @@ class RawTranscriptions:
         url = clean_url(url)
         options = {"model": model, "input_language": input_language, "output_language": output_language}
         request = endpoints.from_url(url, options, extra)
-        record = ItemRecord(name=bare_url(url), options=endpoints.plain_value({**options, **(extra or {})}))
+        record = ItemRecord(name=bare_url(url), options=request.options)
         item = Item(self._transport.runtime.unix_time, record)
         return await self._submitter.submit(self._transport, request, JsonBody(request.json or {}), item)
 

@@ -90,7 +90,7 @@ class Submitter:
                     raise
                 proof = await self._prove(error, request, body, item, began, outage_timeout)
                 if proof.task is None:
-                    if attempts.made > attempts.retries or not body.can_be_sent:
+                    if attempts.made > attempts.retries or stops_batch(error) or not body.can_be_sent:
                         raise
                     continue
                 raw = _as_answer(proof.task, error)

@@ -8,7 +8,6 @@ that it was made from this.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import zlib
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .._api.endpoints import options_text
 from .._errors import MediaError
 
 if TYPE_CHECKING:
@@ -166,8 +166,5 @@ def _unreadable(path: Path, error: Exception) -> MediaError:
 
 def _options_suffix(options: Mapping[str, Any]) -> str:
     """The same file with other options, such as another output language, is other work."""
-    given = {name: value for name, value in options.items() if value is not None}
-    if not given:
-        return ""
-    text = json.dumps(given, sort_keys=True, ensure_ascii=True, default=str)
-    return f"-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    text = options_text(options)
+    return "" if text == "{}" else f"-{hashlib.sha256(text.encode()).hexdigest()[:16]}"

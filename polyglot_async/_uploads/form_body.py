@@ -33,12 +33,15 @@ class _Body:
         complete: whether this attempt handed over its last byte, or was accepted before. While it did not, no server
             can have taken the request for a whole one.
         digest: size and tail of the media as it was sent; None until all of it was, just before `on_last_byte`.
+        failure: what the caller's own source or callback has raised in this attempt: no failure of the call, whatever
+            its class.
     """
 
     on_first_byte: Callable[[], Awaitable[None]] | None = None
     on_last_byte: Callable[[], Awaitable[None]] | None = None
     complete: bool = False
     digest: MediaDigest | None = None
+    failure: Exception | None = None
 
     async def accepted_early(self) -> None:
         """Note that a success came before the body was whole: from here on nobody can say that it was not accepted."""
@@ -86,7 +89,7 @@ class FormBody(_Body):
             MediaError: the media cannot be read, is empty or a page, has not the size it should have, or changed.
         """
         self.complete = False
-        self._attempted, self.digest = True, None
+        self._attempted, self.digest, self.failure = True, None, None
         async with self.media.open() as chunks:
             first = await anext(chunks, b"")
             if not first:
@@ -96,25 +99,31 @@ class FormBody(_Body):
                     f"{self.media.name}: begins like a web page, not like media; "
                     "pass content_type=... to upload it all the same"
                 )
-            if self._on_progress is not None:
-                await report_progress(self._on_progress, 0, self.media.size)
             async with aclosing(self._framed(first, chunks)) as body:
                 yield body
 
     async def _framed(self, chunk: bytes, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
         name, size, tail = self.media.name, self.media.size, Tail()
-        if self.on_first_byte is not None:
-            await self.on_first_byte()
-        yield self._frame.head
-        while chunk:
-            tail.update(chunk)
-            if size is not None and tail.size > size:
-                raise MediaError(f"{name}: has more than the {size} bytes it should have")
-            yield chunk
-            # Only now has the chunk been taken by the socket.
+        try:
             if self._on_progress is not None:
-                await report_progress(self._on_progress, tail.size, size)
-            chunk = await anext(chunks, b"")
+                await report_progress(self._on_progress, 0, size)
+            if self.on_first_byte is not None:
+                await self.on_first_byte()
+            yield self._frame.head
+            while chunk:
+                tail.update(chunk)
+                if size is not None and tail.size > size:
+                    break
+                yield chunk
+                # Only now has the chunk been taken by the socket.
+                if self._on_progress is not None:
+                    await report_progress(self._on_progress, tail.size, size)
+                chunk = await anext(chunks, b"")
+        except Exception as error:
+            self.failure = error
+            raise
+        if size is not None and tail.size > size:
+            raise MediaError(f"{name}: has more than the {size} bytes it should have")
         if size is not None and tail.size < size:
             raise MediaError(f"{name}: ended after {tail.size} of {size} bytes")
         self.digest = tail.digest()

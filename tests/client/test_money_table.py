@@ -224,7 +224,11 @@ def rows_after_the_body(sender):
             step = Step(makes=makes, answer=answer, then=KEEP)
             yield from ambiguous(sender, what, step, ResponseDecodeError)
         for what, answer in SEE_OTHER.items():
-            yield from ambiguous(sender, what, Step(makes=makes, answer=answer, then=KEEP), RedirectError)
+            step = Step(makes=makes, answer=answer, then=KEEP)
+            if makes:
+                yield from ambiguous(sender, what, step, RedirectError)
+            else:  # a redirect to elsewhere is mended by no repetition
+                yield Row(sender, what, step, SMALL, started=0, attempts=1, error=RedirectError)
         yield from ambiguous(sender, "303 to nowhere", Step(makes=makes, answer=http(303), then=KEEP), ApiStatusError)
         for what, answer in CUT.items():
             yield from ambiguous(sender, what, Step(makes=makes, answer=answer), ApiConnectionError)

@@ -12,6 +12,7 @@ from functools import partial
 import anyio
 import anyio.lowlevel
 import attrs
+import httpx
 import pytest
 from journal_states import states
 from money_server import ALMOST, CLOSE, DRAIN, KEEP, RESET, SILENCE, Step, http, local_times
@@ -603,6 +604,40 @@ async def test_progress_starts_from_zero_again_when_an_upload_is_retried(misbeha
     sent = [done for done, _ in seen]
     assert (2, len(LARGE)) == (sent.count(0), sent[-1])
     assert {len(LARGE)} == {total for _, total in seen}
+
+
+ALIKE = (
+    httpx.ConnectError("refused"),
+    httpx.ReadTimeout("slow"),
+    ServerError("down", status_code=503),
+    OSError("gone"),
+)
+
+
+@pytest.mark.parametrize("error", ALIKE, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("at", [0, 1])
+async def test_what_the_callers_own_code_raises_is_no_failure_of_the_call(misbehaving, client_of, error, at):
+    """It is raised as it is, and the file is not sent again for it."""
+
+    def on_progress(done, _):
+        if (done > 0) == at:
+            raise error
+
+    async def source():
+        yield LARGE[: 1 << 20]
+        raise error
+
+    server = misbehaving()
+    async with client_of(server) as client:
+        for attempt in (
+            upload(client, LARGE, on_progress=on_progress),
+            client.transcriptions.upload(source(), name="a.mp3"),
+        ):
+            with pytest.raises(type(error)) as caught:
+                await attempt
+            assert caught.value is error
+    assert server.heads <= 2
+    assert [] == server.made
 
 
 # -- early answers

@@ -37,7 +37,7 @@ def test_what_is_remembered_of_our_tasks_and_of_the_list_does_not_grow_without_e
         known.add_own(f"own{number}", OwnTask(NOW), SentMedia("a.mp3", number))
         page = [Task(task_id=f"{kind}{number}", status=TaskStatus.COMPLETED) for kind in ("own", "other")]
         known.saw(page, NOW, began=NOW, is_end=False)
-    assert len(known.own) <= 2_000
+    assert len(known.own) <= 1_000
     assert len(known.media) <= 256
     assert ("own29999" in known.own, "own29999" in known.media) == (True, True)
     assert known.is_older("other29999", NOW + 1)
