@@ -81,6 +81,7 @@ class MoneyServer:
         shows: makes what is shown of a task from all that is known of it.
         source: makes what `/source` shows of the bytes that arrived; None: 404.
         ranges: whether `/source` knows ranges.
+        lengths: whether a whole source comes with its length.
         on_get: called with kind and path of a GET; what it returns, unless None, is the answer, or a `Step`.
         on_source: called with the headers of a request for a source; what it returns, unless None, is the answer.
         page_of: makes a page: from what is shown of all tasks, newest first, an offset and a size.
@@ -91,7 +92,7 @@ class MoneyServer:
         self.made, self.heads, self.bodies, self.requests = [], 0, 0, Counter()
         self.shows = lambda task: task
         self.source = lambda media: media
-        self.ranges = True
+        self.ranges = self.lengths = True
         self.on_get = lambda _kind, _path: None
         self.on_source = lambda _headers: None
         self.page_of = lambda tasks, first, size: tasks[first : first + size]
@@ -284,7 +285,10 @@ class MoneyServer:
     def _source(self, media, headers):
         wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", headers.get("range", ""))
         if wanted is None or not self.ranges:
-            return http(200, media, Content_Type="audio/mpeg")
+            if self.lengths:
+                return http(200, media, Content_Type="audio/mpeg")
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nTransfer-Encoding: chunked\r\n\r\n"
+            return head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(media), media)
         first, last = wanted.groups()
         start = int(first) if first else max(0, len(media) - int(last))
         stop = min(int(last) + 1, len(media)) if first and last else len(media)

@@ -106,6 +106,8 @@ class SourceReader:
         source, request = self.sources.get(task.task_id), endpoints.source(task.task_id)
         try:
             source = source or await read_end(self._transport, request)
+            if source is not None and source.size is None:  # neither a range nor a length: the end tells
+                source = await read_whole(self._transport, request)
             if source is None or source.size is None:
                 return None
             same = wanted.get(source.size, ())

@@ -280,12 +280,12 @@ async def test_what_is_no_media_proves_no_absence(misbehaving, client_of, what):
     assert (["task-2"], 2) == ([task.task_id for task in error.candidates], server.bodies)
 
 
-@pytest.mark.parametrize("ranges", ["ignored", "none from the end"])
+@pytest.mark.parametrize("ranges", ["ignored", "ignored, and no length", "none from the end"])
 @pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
 async def test_a_service_without_ranges_shows_its_sources_all_the_same(misbehaving, client_of, data, ranges):
     server = misbehaving(LOST, NOT_MADE)
-    if ranges == "ignored":
-        server.ranges = False
+    if "ignored" in ranges:
+        server.ranges, server.lengths = False, ranges == "ignored"
     else:
         unsatisfied = http(416, Content_Range=f"bytes */{len(data)}")
         server.on_source = lambda headers: unsatisfied if "=-" in headers.get("range", "") else None
