@@ -78,34 +78,49 @@ ENDPOINTS = (
 _CALL_NAMES = frozenset(endpoint.template.rpartition("/")[2] for endpoint in ENDPOINTS)
 
 
-def check_options(options: Mapping[str, Any], extra: Mapping[str, Any] | None) -> None:
-    """Raise TypeError for options that are no text, before anything is sent and paid for."""
+def sent_options(options: Mapping[str, Any], extra: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return the options beside the media as they are sent; those in `extra` win.
+
+    Raises:
+        TypeError: an option is no text; before anything is sent and paid for.
+    """
     load_converter()  # here as well: the answer to what was paid for must not be lost to an import that fails
+    sent: dict[str, Any] = {}
     for name, value in options.items():
-        if value is not None and not isinstance(value, str | Enum):
-            raise TypeError(f"{name} is {value!r:.60}: pass a str, or None")
+        if value is not None:
+            if not isinstance(value, str | Enum):
+                raise TypeError(f"{name} is {value!r:.60}: pass a str, or None")
+            sent[name] = plain_value(value)
     if extra is not None and not isinstance(extra, Mapping):
         raise TypeError(f"extra is {extra!r:.60}: pass a dict of options, or None")
-    for name in extra or ():
+    for name, value in (extra or {}).items():
         check_text("the name of an option in extra", name)
+        sent[plain_value(name)] = plain_value(value)
+    return sent
+
+
+def options_text(options: Mapping[str, Any]) -> str:
+    """Return options as JSON that is the same for all that mean the same: what is None is not given."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return json.dumps(given, sort_keys=True, ensure_ascii=True, default=str)
 
 
 def upload(options: Mapping[str, Any], extra: Mapping[str, Any] | None) -> ApiRequest:
     """Build an upload; options are form fields (A1), and the file goes into the field `file`."""
-    check_options(options, extra)
-    return ApiRequest(endpoint=UPLOAD, path=UPLOAD.template, fields=_query(options, extra))
+    sent = sent_options(options, extra)
+    return ApiRequest(endpoint=UPLOAD, path=UPLOAD.template, fields=_query(sent), options=sent)
 
 
 def from_url(url: str, options: Mapping[str, Any], extra: Mapping[str, Any] | None) -> ApiRequest:
     """Build a start from a URL; JSON `{"url": ..., <options>}` (A2)."""
-    check_options(options, extra)
-    return ApiRequest(endpoint=FROM_URL, path=FROM_URL.template, json=_json_body(url, options, extra))
+    sent = sent_options(options, extra)
+    return ApiRequest(endpoint=FROM_URL, path=FROM_URL.template, json={"url": url, **sent}, options=sent)
 
 
 def validate_url(url: str, options: Mapping[str, Any], extra: Mapping[str, Any] | None) -> ApiRequest:
     """Build a check of a URL; the same JSON as `from_url` (A2)."""
-    check_options(options, extra)
-    return ApiRequest(endpoint=VALIDATE_URL, path=VALIDATE_URL.template, json=_json_body(url, options, extra))
+    json_body = {"url": url, **sent_options(options, extra)}
+    return ApiRequest(endpoint=VALIDATE_URL, path=VALIDATE_URL.template, json=json_body)
 
 
 def list_tasks(*, limit: int | None, offset: int, cursor: str | None, filters: Mapping[str, Any]) -> ApiRequest:
@@ -140,8 +155,7 @@ def source(task_id: str) -> ApiRequest:
 
 def convert_audio(to: str, extra: Mapping[str, Any] | None) -> ApiRequest:
     """Build a conversion; the wanted format is the form field `format` (A6)."""
-    check_options({"format": to}, extra)
-    fields = _query({"format": to}, extra)
+    fields = _query(sent_options({"format": to}, extra))
     return ApiRequest(endpoint=CONVERT_AUDIO, path=CONVERT_AUDIO.template, fields=fields)
 
 
@@ -249,18 +263,13 @@ def _cursor_query(cursor: str, limit: int | None, filters: Mapping[str, Any]) ->
     return (*_query({**filters, "limit": limit}), ("cursor", cursor))
 
 
-def _query(values: Mapping[str, Any], extra: Mapping[str, Any] | None = None) -> tuple[tuple[str, str], ...]:
+def _query(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     pairs: list[tuple[str, str]] = []
-    for name, value in {**values, **(extra or {})}.items():
+    for name, value in values.items():
         if value is not None:
             plain = plain_value(value)
             pairs.append((name, str(plain) if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)))
     return tuple(pairs)
-
-
-def _json_body(url: str, options: Mapping[str, Any], extra: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    given = {name: value for name, value in options.items() if value is not None}
-    return {"url": url, **plain_value(given), **plain_value(extra or {})}
 
 
 def plain_value(value: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import attrs
 
-from .._api.endpoints import check_options, plain_value
+from .._api.endpoints import plain_value, sent_options
 from .._arguments import check_choice, check_count, check_flag, check_function, check_path
 from .outcomes import BatchProgress
 
@@ -42,7 +42,11 @@ def _folder(out: object) -> Path:
 
 @attrs.frozen(kw_only=True)
 class BatchOptions:
-    """The arguments of `AsyncPolyglot.batch`."""
+    """The arguments of `AsyncPolyglot.batch`.
+
+    Attributes:
+        sent: the options beside the media as sent: part of what makes two pieces of work the same.
+    """
 
     options: Mapping[str, Any]
     extra: Mapping[str, Any] | None
@@ -53,9 +57,13 @@ class BatchOptions:
     on_uncertain: OnUncertain
     retry_failed: bool
     on_progress: OnBatchProgress | None
+    sent: Mapping[str, Any] = attrs.field(init=False)
+
+    @sent.default
+    def _sent(self) -> Mapping[str, Any]:
+        return sent_options(self.options, self.extra)
 
     def __attrs_post_init__(self) -> None:
-        check_options(self.options, self.extra)
         if self.journal is not None:
             check_path("journal", self.journal)
         if self.concurrency is not None:
@@ -72,9 +80,3 @@ class BatchOptions:
             raise ValueError(f"results is {self.results!r:.60}: 'result' and 'task' cannot be combined with others")
         if self.out is None or not self.out.is_dir():
             raise ValueError(f"to download {', '.join(self.results)}, pass out= as an existing folder, not {self.out}")
-
-    @property
-    def all(self) -> Mapping[str, Any]:
-        """All options beside the media, as sent: part of what makes two pieces of work the same."""
-        sent: Mapping[str, Any] = plain_value({**self.options, **(self.extra or {})})
-        return sent

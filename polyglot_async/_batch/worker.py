@@ -83,7 +83,7 @@ class BatchWorker:
         self.stats.taken += 1
         item: Item | None = None
         try:
-            found = await identify(source, self.options.all, self.journal, self.transport.runtime.unix_time)
+            found = await identify(source, self.options.sent, self.journal, self.transport.runtime.unix_time)
             item = found.item
             async with self._alone(item.record.key):
                 # Looked up only now: another file with the same content may be on its way, or just have ended.

@@ -17,6 +17,7 @@ import anyio
 import attrs
 from anyio import to_thread
 
+from .._api.endpoints import options_text
 from .._errors import JournalError
 from .items import AMBIGUOUS_STATES, ItemRecord, State
 from .journal_file import check, connect, lock, sqlite_errors
@@ -46,7 +47,7 @@ class Journal:
     async def key_at(self, path: str, size: int, modified_ns: int, options: Mapping[str, Any]) -> str | None:
         """Return the key of a file that was read before and has not changed since."""
         query = "SELECT key FROM items WHERE path = ? AND size = ? AND modified_ns = ? AND options = ?"
-        values = (path, size, modified_ns, _options_text(options))
+        values = (path, size, modified_ns, options_text(options))
         row = await self._do(lambda: self._database.execute(query, values).fetchone())
         return row[0] if row else None
 
@@ -135,16 +136,11 @@ def storable_path(path: Path) -> str:
     return os.fsencode(path.absolute()).decode("utf-8", "backslashreplace")
 
 
-def _options_text(options: Mapping[str, Any]) -> str:
-    given = {name: value for name, value in options.items() if value is not None}
-    return json.dumps(given, sort_keys=True, ensure_ascii=True, default=str)
-
-
 def _row(record: ItemRecord) -> tuple[object, ...]:
     values = {name: getattr(record, name) for name in _COLUMNS}
     values |= {
         "state": record.stored().state.value,
-        "options": _options_text(record.options),
+        "options": options_text(record.options),
         "files": json.dumps(record.files),
     }
     # What is not UTF-8 reaches Python with lone surrogates (PEP 383), which SQLite refuses.

@@ -110,6 +110,25 @@ def test_a_member_of_an_enumeration_is_sent_as_its_value_everywhere(member, text
         assert json.dumps({"url": "u", "model": value, "x": value}) == json.dumps(sent)
 
 
+def test_options_of_a_file_and_of_a_url_are_known_as_the_same():
+    """So that a task that shows them is recognised alike, whichever call has started it."""
+    options = {"model": Model.FAST, "input_language": None, "output_language": "en"}
+    extra = {"output_language": Language.RUSSIAN, "n": 2, "deep": {"a": (True, Plain.A)}, Model.FAST: "key"}
+    sent = {"model": "fast", "output_language": "ru", "n": 2, "deep": {"a": [True, "a"]}, "fast": "key"}
+
+    assert sent == endpoints.upload(options, extra).options == endpoints.from_url("u", options, extra).options
+    assert {"url": "u", **sent} == endpoints.from_url("u", options, extra).json
+    assert list(sent) == [name for name, _ in endpoints.upload(options, extra).fields]
+
+
+def test_options_that_mean_the_same_have_one_text():
+    text = endpoints.options_text({"b": 1, "a": "ы", "c": None})
+
+    assert '{"a": "\\u044b", "b": 1}' == text == endpoints.options_text({"a": "ы", "b": 1})
+    assert "{}" == endpoints.options_text({}) == endpoints.options_text({"a": None})
+    assert text != endpoints.options_text({"a": "ы", "b": "1"})
+
+
 def test_members_of_enumerations_within_an_extra_option_are_sent_as_their_values():
     extra = {"x": [Model.FAST, {Plain.A: Quality.HIGH}]}
     assert (("x", '["fast", {"a": 2}]'),) == endpoints.upload({}, extra).fields
