@@ -48,7 +48,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_SAME_CONTENT = "what became of another file with the same content could not be found out in this run"
+_SAME_CONTENT = (
+    "the same content was sent as another file of this batch, for which no answer tells whether it was accepted"
+)
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -74,7 +76,7 @@ class BatchWorker:
         self._files = None if out is None else ResultFiles(self.transport, out, self.options.results)
 
     async def process(self, source: BatchSource) -> tuple[Outcome, Item | None] | None:
-        """Bring one source to its outcome; None where the journal knows it as ended.
+        """Process one source; return its outcome, or None where the journal knows it as ended.
 
         Raises:
             PolyglotError: what would fail every item alike.
@@ -85,7 +87,7 @@ class BatchWorker:
         try:
             found = await identify(source, self.options.sent, self.journal, self.transport.runtime.unix_time)
             item = found.item
-            async with self._alone(item.record.key):
+            async with self._content_lock(item.record.key):
                 # Looked up only now: another file with the same content may be on its way, or just have ended.
                 if self.journal is not None:
                     await look_up(found, self.journal)
@@ -259,8 +261,8 @@ class BatchWorker:
             await self.transport.limiter.release(slot)
 
     @asynccontextmanager
-    async def _alone(self, key: str) -> AsyncIterator[None]:
-        """Keep two files with the same content from being sent at once."""
+    async def _content_lock(self, key: str) -> AsyncIterator[None]:
+        """Wait until no other file with the same content is being processed."""
         while key in self._busy:
             await self._busy[key].wait()
         if key:

@@ -36,19 +36,19 @@ class OutageGate:
     outage. Then it is asked again until it is answered.
 
     Attributes:
-        over: set when the outage is over; None while there is none.
+        outage_ended: set when the outage under way has ended; None while there is none.
     """
 
     _transport: Transport
-    over: anyio.Event | None = attrs.field(default=None, init=False)
+    outage_ended: anyio.Event | None = attrs.field(default=None, init=False)
     _down_since: float | None = attrs.field(default=None, init=False)
     _failed_at: float = attrs.field(default=float("-inf"), init=False)
     _slept: float = attrs.field(default=0.0, init=False)
 
     async def wait(self) -> None:
         """Wait until there is no outage."""
-        while self.over is not None:
-            await self.over.wait()
+        while self.outage_ended is not None:
+            await self.outage_ended.wait()
 
     async def wait_out(self, error: PolyglotError, *, timeout: float) -> bool:
         """Probe after a failure. Return False if the service answers at once, True once it is back after an outage.
@@ -58,23 +58,23 @@ class OutageGate:
         """
         waited = False
         while True:
-            if self.over is not None:
+            if self.outage_ended is not None:
                 waited = True
-                await self.over.wait()
+                await self.outage_ended.wait()
                 if self._down_since is None:
                     return True
             # Nobody asks, or who did has given up, or was cancelled.
             problem = await self._probe()
             if problem is None:
                 return waited
-            if self.over is None:  # no other has begun meanwhile
+            if self.outage_ended is None:  # no other has begun meanwhile
                 break
-        self.over = anyio.Event()
+        self.outage_ended = anyio.Event()
         try:
             await self._until_back(error, problem, timeout)
         finally:
-            self.over.set()
-            self.over = None
+            self.outage_ended.set()
+            self.outage_ended = None
         return True
 
     async def _until_back(self, error: PolyglotError, problem: PolyglotError | None, timeout: float) -> None:

@@ -30,8 +30,8 @@ class TaskPages:
 
     Attributes:
         began: when the first page was asked for, Unix seconds.
-        complete: whether there is no further page.
-        is_whole: whether the end of the list was certainly reached.
+        has_next: whether there may be a further page.
+        reached_end: whether the end of the list was certainly reached.
         skipped: entries that are no tasks as far as can be read.
         date: the `Date` of the last answer, or an empty string.
     """
@@ -41,8 +41,8 @@ class TaskPages:
     _filters: Mapping[str, Any] = attrs.field(factory=dict)
     _known: KnownTasks | None = attrs.field(default=None, kw_only=True, repr=False)
     began: float | None = attrs.field(default=None, init=False)
-    complete: bool = attrs.field(default=False, init=False)
-    is_whole: bool = attrs.field(default=False, init=False)
+    has_next: bool = attrs.field(default=True, init=False)
+    reached_end: bool = attrs.field(default=False, init=False)
     skipped: int = attrs.field(default=0, init=False)
     date: str = attrs.field(default="", init=False)
     _seen: set[str] = attrs.field(factory=set, init=False, repr=False)
@@ -54,7 +54,7 @@ class TaskPages:
         return self
 
     async def __anext__(self) -> TaskPage:
-        if self.complete:
+        if not self.has_next:
             raise StopAsyncIteration
         request = endpoints.list_tasks(
             limit=self._page_size, offset=self._offset, cursor=self._cursor, filters=self._filters
@@ -74,13 +74,13 @@ class TaskPages:
         followed_to_the_end = self._cursor is not None and page.next_cursor is None
         counted = page.total is not None and self._offset >= page.total and page.next_cursor is None
         repeated = page.next_cursor is not None and page.next_cursor == self._cursor
-        self.complete = is_end or followed_to_the_end or counted or repeated
+        self.has_next = not (is_end or followed_to_the_end or counted or repeated)
         # A page that only repeats may be all that this service shows of a longer list.
-        self.is_whole = not page.received or followed_to_the_end or counted
+        self.reached_end = not page.received or followed_to_the_end or counted
         self._cursor = page.next_cursor
         if self._known is not None:
             now = self._transport.runtime.unix_time()
-            self._known.saw(new, now, began=self.began, is_end=self.is_whole)
+            self._known.saw(new, now, began=self.began, is_end=self.reached_end)
         if is_end:
             raise StopAsyncIteration
         return page if len(new) == len(page.items) else attrs.evolve(page, items=new)

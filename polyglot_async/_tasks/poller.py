@@ -148,7 +148,7 @@ class TaskPoller:
             self._started.popitem(last=False)
 
     def notify(self, event: WebhookEvent) -> None:
-        """Take a webhook event; one that comes before the wait is kept for it.
+        """Wake the waits that a webhook event is about; one that comes before its wait is kept for it.
 
         May be called from a plain callback of the loop, where there is no task and no clock.
         """

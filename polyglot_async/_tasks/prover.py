@@ -204,5 +204,5 @@ class Prover:
             if (reaches_back and listing.is_believed(since, pages.began)) or len(listing.tasks) > most:
                 break
         # An entry that cannot be read may be the task in question.
-        complete = (reaches_back or pages.is_whole) and not pages.skipped
+        complete = (reaches_back or pages.reached_end) and not pages.skipped
         return listing, complete and listing.is_believed(since, pages.began)

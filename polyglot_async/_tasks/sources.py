@@ -13,7 +13,7 @@ from .._api import endpoints
 from .._api.messages import is_html
 from .._downloads.ranges import parse_content_range, parse_unsatisfied_range
 from .._errors import PolyglotError, RangeError, ServiceUnavailableError
-from .._uploads.fingerprint import TAIL_BYTES, Tail
+from .._uploads.fingerprint import TAIL_BYTES, MediaHasher
 from .known_tasks import media_kind
 from .proof import WITHOUT_RESULT, Source, is_same_media, tells_too_little
 from .task_options import hides_options, options_agree
@@ -151,7 +151,7 @@ async def read_end(transport: Transport, request: ApiRequest) -> Source | None:
 async def read_head(transport: Transport, request: ApiRequest) -> bytes | None:
     """Read the first 64 KiB of a larger source, and return their SHA-256."""
     async with transport.stream(request, headers={"range": f"bytes=0-{TAIL_BYTES - 1}"}) as response:
-        head = Tail()
+        head = MediaHasher()
         async with aclosing(response.chunks()) as chunks:
             async for chunk in chunks:
                 head.update(chunk[: TAIL_BYTES - head.size])
@@ -163,7 +163,7 @@ async def read_head(transport: Transport, request: ApiRequest) -> bytes | None:
 
 async def read_whole(transport: Transport, request: ApiRequest) -> Source | None:
     """Read a source to its end."""
-    digest, tail = hashlib.sha256(), Tail()
+    digest, tail = hashlib.sha256(), MediaHasher()
     async with transport.stream(request) as response:
         if response.status_code != _WHOLE or not _is_media(response.headers, b""):
             return None
@@ -176,7 +176,7 @@ async def read_whole(transport: Transport, request: ApiRequest) -> Source | None
 
 async def _read_tail(response: StreamedResponse) -> Source | None:
     """Read size and end of a source from the answer to a request for its last bytes; None if it is no media."""
-    headers, tail = response.headers, Tail()
+    headers, tail = response.headers, MediaHasher()
     if headers.get("content-encoding", "identity") != "identity" or response.status_code not in {_WHOLE, _PARTIAL}:
         return None
     is_partial = response.status_code == _PARTIAL
@@ -200,7 +200,7 @@ async def _read_tail(response: StreamedResponse) -> Source | None:
     return Source(size)
 
 
-def _source_of_range(content_range: str, tail: Tail) -> Source | None:
+def _source_of_range(content_range: str, tail: MediaHasher) -> Source | None:
     try:
         content = parse_content_range(content_range)
     except RangeError:
@@ -211,7 +211,7 @@ def _source_of_range(content_range: str, tail: Tail) -> Source | None:
     return Source(total, tail.digest().tail_sha256, _is_distinctive(tail))
 
 
-def _source_of_whole(tail: Tail, sha256: str | None) -> Source:
+def _source_of_whole(tail: MediaHasher, sha256: str | None) -> Source:
     digest = tail.digest()
     return Source(digest.size, digest.tail_sha256, _is_distinctive(tail), digest.head_sha256, digest.checksum, sha256)
 
@@ -223,7 +223,7 @@ def _is_media(headers: Mapping[str, str], start: bytes) -> bool:
     return not is_text and not is_html(headers, start)
 
 
-def _is_distinctive(tail: Tail) -> bool:
+def _is_distinctive(tail: MediaHasher) -> bool:
     """Return whether the end of a file is that of no other recording; silence is that of many."""
     last = tail.last_bytes()
     return len(zlib.compress(last, 1)) > len(last) // _DISTINCTIVE_SHARE

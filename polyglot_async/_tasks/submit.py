@@ -80,7 +80,7 @@ class Submitter:
         body.on_first_byte, body.on_last_byte = partial(item.move, State.LEAVING), partial(item.move, State.LEFT)
         began = transport.runtime.unix_time()
         while True:
-            if self.gate.over is not None:
+            if self.gate.outage_ended is not None:
                 await self.gate.wait()
             try:
                 raw = await self._send(transport, request, body, attempts, task_slot)

@@ -50,8 +50,8 @@ class MediaDigest:
 
 
 @attrs.define(eq=False, repr=False)
-class Tail:
-    """The digest of a stream, taken chunk by chunk. A large chunk costs a copy of its last 64 KiB, a small one its own.
+class MediaHasher:
+    """Makes the digest of media, chunk by chunk. A large chunk costs a copy of its last 64 KiB, a small one its own.
 
     Attributes:
         size: bytes so far.
@@ -110,7 +110,7 @@ def digest_of_file(path: Path) -> MediaDigest:
             head = hashlib.sha256(file.read(TAIL_BYTES)).digest()
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - TAIL_BYTES))
-            tail = Tail(max(0, size - TAIL_BYTES))
+            tail = MediaHasher(max(0, size - TAIL_BYTES))
             while tail.size < size and (chunk := file.read(size - tail.size)):
                 tail.update(chunk)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name

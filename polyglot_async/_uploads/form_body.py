@@ -12,7 +12,7 @@ import anyio
 
 from .._concurrency import OnProgress, report_progress
 from .._errors import JournalError, MediaError
-from .fingerprint import Tail
+from .fingerprint import MediaHasher
 from .media_types import starts_like_page
 from .multipart import frame
 
@@ -103,7 +103,7 @@ class FormBody(_Body):
                 yield body
 
     async def _framed(self, chunk: bytes, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-        name, size, tail = self.media.name, self.media.size, Tail()
+        name, size, tail = self.media.name, self.media.size, MediaHasher()
         try:
             if self._on_progress is not None:
                 await report_progress(self._on_progress, 0, size)

@@ -13,7 +13,7 @@ from polyglot_async import MediaError
 from polyglot_async._uploads.fingerprint import (
     TAIL_BYTES,
     MediaDigest,
-    Tail,
+    MediaHasher,
     content_of_key,
     digest_of_file,
     key_of_bytes,
@@ -29,7 +29,7 @@ def expected(data):
 
 
 def tail_of(chunks):
-    tail = Tail()
+    tail = MediaHasher()
     for chunk in chunks:
         tail.update(chunk)
     return tail
@@ -55,7 +55,7 @@ def test_the_digest_may_be_taken_on_the_way():
 
 @pytest.mark.parametrize("chunk", [1, 1000, TAIL_BYTES - 1, 1 << 20])
 def test_a_tail_holds_no_more_than_twice_its_bytes(chunk):
-    tail = Tail()
+    tail = MediaHasher()
     for _ in range(3 * TAIL_BYTES // chunk + 5):
         tail.update(bytes(chunk))
         assert len(tail._last) <= 2 * TAIL_BYTES
