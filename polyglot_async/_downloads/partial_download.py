@@ -29,6 +29,8 @@ except ImportError:  # Windows
 
 CHECKPOINT_BYTES = 64 << 20
 _STATE_VERSION = 1
+_LOCKED = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
+"""What a lock that another holds is reported as (flock(2), and fcntl(2) where a network file system uses that)."""
 
 
 class PathTakenError(TransferError):
@@ -53,7 +55,7 @@ class PartialDownload:
         Every `checkpoint_bytes` the bytes are flushed and the state is saved.
 
         Raises:
-            TransferError: the target cannot be written, or another process is downloading to it.
+            TransferError: the target cannot be written, another download writes to it, or it cannot be locked.
         """
         self.target = Path(target)
         if self.target.is_dir():
@@ -180,11 +182,9 @@ class PartialDownload:
                 return file
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except OSError as error:
                 file.close()
-                raise PathTakenError(
-                    f"{self._part}: another download is writing here: wait for it, or choose another path"
-                ) from None
+                raise _lock_error(self._part, error) from error
             if _is_at(file, self._part):
                 return file
             # The last holder of the lock has renamed this file to its target meanwhile: it is no longer ours to write.
@@ -215,6 +215,16 @@ def _disk_errors(target: Path) -> Iterator[None]:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name, a closed file
         reason = getattr(error, "strerror", None) or str(error)
         raise TransferError(f"{target}: cannot be written: {reason}") from error
+
+
+def _lock_error(path: Path, error: OSError) -> TransferError:
+    if error.errno in _LOCKED:
+        return PathTakenError(f"{path}: another download is writing here: wait for it, or choose another path")
+    # Not written without a lock either: of two downloads to one path, each would write into the other's bytes.
+    return TransferError(
+        f"{path}: cannot be locked against other downloads ({error.strerror}), as on some network file systems: "
+        "choose a path on a local disk, and move the file when it is complete"
+    )
 
 
 def _is_at(file: FileIO, path: Path) -> bool:

@@ -1,5 +1,6 @@
 """The file on the disk: its lock, its state, and what a killed process leaves."""
 
+import errno
 import json
 import os
 import random
@@ -123,6 +124,38 @@ def test_a_second_download_to_the_same_target_is_refused(target):
         PartialDownload(target, "x")
     first.close()
     PartialDownload(target, "x").close()
+
+
+@pytest.mark.parametrize("reason", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EIO], ids=errno.errorcode.get)
+def test_a_file_that_cannot_be_locked_is_not_written_and_is_said_to_be_nobody_elses(target, monkeypatch, reason):
+    """Of two downloads to one path each would write into the other's bytes."""
+    first = PartialDownload(target, "x")
+    first.begin(4, VERSION)
+    first.write_at(0, b"go")
+    first.close()
+
+    def refuse(*_):
+        raise OSError(reason, os.strerror(reason))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(partial_download.fcntl, "flock", refuse)
+        with pytest.raises(TransferError, match=f"cannot be locked .*{os.strerror(reason)}.*local disk") as caught:
+            PartialDownload(target, "x")
+    assert not isinstance(caught.value, partial_download.PathTakenError), "another path would be tried for ever"
+    assert reason == caught.value.__cause__.errno
+    second = PartialDownload(target, "x")
+    assert ((0, 2),) == second.done
+    second.close()
+
+
+@pytest.mark.parametrize("reason", [errno.EWOULDBLOCK, errno.EACCES], ids=errno.errorcode.get)
+def test_a_lock_that_another_holds_is_told_in_either_way(target, monkeypatch, reason):
+    def refuse(*_):
+        raise OSError(reason, os.strerror(reason))
+
+    monkeypatch.setattr(partial_download.fcntl, "flock", refuse)
+    with pytest.raises(partial_download.PathTakenError, match="another download is writing here"):
+        PartialDownload(target, "x")
 
 
 def test_whoever_gets_the_lock_late_does_not_write_into_a_finished_file(target, monkeypatch):
