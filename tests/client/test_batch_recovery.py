@@ -302,6 +302,7 @@ def test_two_copies_that_are_uncertain_are_both_reported_and_neither_is_sent_aga
     service, outcomes = run(main)
     assert ["a.mp3", "b.mp3"] == list(outcomes)
     assert [SubmissionUncertainError] * 2 == [type(outcome.error) for outcome in outcomes.values()]
+    assert "b.mp3 may or may not have been accepted, and the same content was sent as" in str(outcomes["b.mp3"].error)
     assert (1, {"ambiguous": 1}) == (service.starts.total(), states(path))
 
 
