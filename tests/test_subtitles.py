@@ -116,7 +116,9 @@ def test_ffmpeg_reads_the_same_cues(render, kind, cues):
 
 @pytest.mark.parametrize("render", [subtitles.to_srt, subtitles.to_vtt, subtitles.to_txt])
 @pytest.mark.parametrize(
-    "given", [None, 5, "words", b"words", {"segments": []}, Transcript(task_id="a", text="t"), object()], ids=repr
+    "given",
+    [None, 5, "words", b"words", {"segments": []}, Transcript(task_id="a", text="t"), object()],
+    ids=lambda given: type(given).__name__,
 )
 def test_what_is_no_segments_is_refused_by_name(render, given):
     with pytest.raises(TypeError, match=r"segments is .*: pass segments"):
