@@ -77,6 +77,7 @@ class MoneyServer:
         made: the tasks, oldest first.
         heads: paid requests of which at least the head arrived.
         bodies: paid requests that arrived whole.
+        answered: paid requests that were answered.
         requests: of each kind: "upload", "from-url", "list", "get", "source", "result".
         shows: makes what is shown of a task from all that is known of it.
         source: makes what `/source` shows of the bytes that arrived; None: 404.
@@ -89,7 +90,7 @@ class MoneyServer:
 
     def __init__(self, *steps):
         self.steps = list(steps)
-        self.made, self.heads, self.bodies, self.requests = [], 0, 0, Counter()
+        self.made, self.heads, self.bodies, self.answered, self.requests = [], 0, 0, 0, Counter()
         self.shows = lambda task: task
         self.source = lambda media: media
         self.ranges = self.lengths = True
@@ -195,6 +196,8 @@ class MoneyServer:
         answer = step.answer(made.id) if callable(step.answer) else step.answer
         if answer is not None:
             sock.sendall(answer)
+            with self._lock:
+                self.answered += 1
         if step.then == DRAIN:
             body.read(None)
             return True

@@ -40,7 +40,15 @@ def utc_now():
     return EPOCH + timedelta(seconds=anyio.current_time())
 
 
-RUNTIME = Runtime(utc_now=utc_now, unix_time=lambda: utc_now().timestamp())
+_reads = itertools.count()
+
+
+def unix_time():
+    """The time in seconds; as with a real clock, no two readings are the same."""
+    return utc_now().timestamp() + next(_reads) * 1e-6
+
+
+RUNTIME = Runtime(utc_now=utc_now, unix_time=unix_time)
 """The runtime of virtual time: its monotonic clock and its sleep follow Trio's clock by themselves."""
 
 

@@ -124,7 +124,7 @@ class KnownTasks:
     def is_older(self, task_id: str, since: float) -> bool:
         """Return whether a task is known to be older than a submission that began at `since`."""
         own = self.own.get(task_id)
-        return (own is not None and own.by < since) or self._seen.get(task_id, math.inf) <= since
+        return (own is not None and own.by < since) or self._seen.get(task_id, math.inf) < since
 
 
 def media_kind(name: str) -> str:

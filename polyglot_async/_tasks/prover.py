@@ -9,7 +9,7 @@ import attrs
 
 from .._api.status_errors import http_date
 from .._errors import PolyglotError, RateLimitError, ServiceUnavailableError
-from .._http.retry import delay, is_outage
+from .._http.retry import LONGEST_RETRY_AFTER, delay, is_outage
 from .known_tasks import KnownTasks, Listing, OwnTask, SentMedia, media_kind
 from .pagination import TaskPages
 from .proof import Proof, Submission, decide, kept_kinds
@@ -177,7 +177,8 @@ class Prover:
                     return [Proof(reason=reason, error=error) for _ in submissions], False
                 if not is_outage(error):
                     runtime = self._transport.runtime
-                    await runtime.sleep(delay(failures, error, random=runtime.random()))
+                    seconds = delay(failures, error, random=runtime.random())
+                    await runtime.sleep(min(seconds, LONGEST_RETRY_AFTER))
         candidates = listing.candidates(since)
         complete = complete and len(candidates) <= most
         candidates = candidates[:most]

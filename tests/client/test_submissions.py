@@ -682,7 +682,7 @@ def accepting_early(then=DRAIN):
 async def breaking_off(server):
     """Media whose source fails when the service has accepted it."""
     yield LARGE[:1000]
-    while not server.made:
+    while not server.answered:
         await anyio.sleep(0.001)
     raise OSError("the microphone was unplugged")
 
