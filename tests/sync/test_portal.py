@@ -444,12 +444,13 @@ def interrupted_calls(call, most_seconds, times=150):
     with interrupts() as (arm, disarm):
         for _ in range(times):
             try:
-                arm(0.00002 + dice.random() * most_seconds)
-                call()
-            except KeyboardInterrupt:
+                try:
+                    arm(0.00002 + dice.random() * most_seconds)
+                    call()
+                finally:
+                    disarm()
+            except KeyboardInterrupt:  # out here, because it may come while it is being disarmed
                 interrupted += 1
-            finally:
-                disarm()
     return interrupted
 
 
