@@ -1,4 +1,6 @@
-"""Virtual time, and a service that lives in it: hours pass in milliseconds, and every run is the same.
+"""Virtual time, and a service that lives in it: hours pass in milliseconds.
+
+Trio shuffles what is ready at the same moment, so two runs may differ in the order of such steps.
 
 Trio's `MockClock` jumps to the next event whenever nobody can go on. Worker threads would be overtaken by such jumps,
 so what is sent to one is done at once.
@@ -44,7 +46,7 @@ _reads = itertools.count()
 
 
 def unix_time():
-    """The time in seconds; as with a real clock, no two readings are the same."""
+    """The time in seconds, which goes on a little with each call, as a real clock does."""
     return utc_now().timestamp() + next(_reads) * 1e-6
 
 

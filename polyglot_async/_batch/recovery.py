@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +10,10 @@ from anyio import to_thread
 from .._errors import MediaError
 from .._http.retry import stops_batch
 from .._state.items import Item, ItemRecord, State, storable_ns
-from .._tasks.known_tasks import OwnTask, SentMedia
+from .._tasks.known_tasks import SentMedia
 from .._tasks.outage import BATCH_TIMEOUT
 from .._tasks.proof import Proof, Submission
+from .._tasks.sightings import OwnTask
 from .._uploads.fingerprint import MediaDigest, content_of_key, digest_of_file, url_key_of
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ async def recover(journal: Journal, submitter: Submitter, runtime: Runtime) -> M
         digest = await _digest(known) if measured < _MEASURED_TASKS else None
         measured += digest is not None
         media = None if known.size is None else SentMedia(known.name, known.size, digest)
-        own = OwnTask(known.accepted_at or math.inf, known.submitted_at)
+        own = OwnTask(known.accepted_at or runtime.unix_time(), known.submitted_at)
         submitter.known.add_own(known.task_id or "", own, media)
     items = [(Item(runtime.unix_time, record, journal), await _submission_of(record)) for record in records]
     proofs = await submitter.resolve(items, outage_timeout=BATCH_TIMEOUT)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .sightings import Sightings
+from .sightings import RECENT_SECONDS, OwnTask, Reading, Sightings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,30 +22,16 @@ if TYPE_CHECKING:
     from .._models import Task
     from .._uploads.fingerprint import MediaDigest
 
-_REMEMBERED_TASKS = 1_000
-"""As many as one reading of the list goes through for a few submissions, see `prover`."""
+_REMEMBERED_TASKS = 1_200
+"""More than one reading of the list goes through for a few submissions, see `prover`."""
 _REMEMBERED_MEDIA = 256
 _CLOCK_SPREAD = 120.0
 _CLOCK_SLACK = 65 * 60.0
 """A local time without a zone goes back by an hour once a year."""
-_RECENT_SECONDS = 24 * 3600.0
 _TICK = 2.0
 """Times may come in whole seconds."""
 _ANY_ZONE_SECONDS = 26 * 3600.0
 """Local times of two places differ by no more than this."""
-
-
-@attrs.frozen
-class OwnTask:
-    """A task that certainly is ours.
-
-    Attributes:
-        by: when the service had it at the latest, Unix seconds.
-        since: when its first byte left, Unix seconds, where known.
-    """
-
-    by: float
-    since: float | None = None
 
 
 @attrs.frozen
@@ -91,8 +77,7 @@ class KnownTasks:
     def add_own(self, task_id: str, own: OwnTask, media: SentMedia | None = None) -> None:
         """Note a task of ours."""
         self.own[task_id] = own
-        if task_id not in self._seen:
-            self.sightings.expect(task_id, own.by, own.since)
+        own.is_shown = task_id in self._seen
         if len(self.own) > _REMEMBERED_TASKS:
             self.own.popitem(last=False)
         if media is not None:
@@ -105,17 +90,19 @@ class KnownTasks:
         self.own.pop(task_id, None)
         self.media.pop(task_id, None)
         self._seen.pop(task_id, None)  # the same media, sent anew, may have it
-        self.sightings.forget(task_id)
 
-    def saw(self, tasks: Sequence[Task], now: float, *, began: float, is_end: bool) -> None:
-        """Note a page that has come just `now`, of a reading of the list that began then, both in Unix seconds.
+    def ended(self, task_id: str, now: float) -> None:
+        """Note that a task was seen at its end `now`, Unix seconds: a list that does not show it then is late."""
+        own = self.own.get(task_id)
+        if own is not None and own.ended is None:
+            own.ended = now
 
-        `is_end`: nothing comes after it.
-        """
+    def record_page(self, reading: Reading, tasks: Sequence[Task], now: float, *, is_end: bool) -> None:
+        """Note a page that has come just `now`, Unix seconds; `is_end`: nothing comes after it."""
         self.has_seen_list = True
         by = [own.by if (own := self.own.get(task.task_id)) else self._seen.get(task.task_id, now) for task in tasks]
-        self.sightings.saw(tasks, began, oldest=-math.inf if is_end else min(by, default=now))
-        for task in tasks:
+        self.sightings.record_page(reading, tasks, self.own, oldest=min(by, default=now), is_end=is_end)
+        for task in reversed(tasks):  # what is forgotten first is the oldest
             if task.task_id not in self.own:
                 self._seen.setdefault(task.task_id, now)
         while len(self._seen) > _REMEMBERED_TASKS:
@@ -148,14 +135,14 @@ class Listing:
     tasks: list[Task] = attrs.field(factory=list, init=False)
     clock: ServiceClock | None = attrs.field(default=None, init=False)
 
-    def is_believed(self, since: float, began: float | None) -> bool:
-        """Return whether this reading, which began at `began`, proves something about a submission at `since`.
+    def is_believed(self, since: float, reading: Reading) -> bool:
+        """Return whether a reading proves something about a submission at `since` by what it does not show.
 
         It has to show the task that we last had before that: one that is stale would not.
         """
-        if not self.known.sightings.is_believed(began):
+        if not self.known.sightings.is_believed(reading):
             return False
-        before = [(own.by, key) for key, own in self.known.own.items() if since - _RECENT_SECONDS < own.by < since]
+        before = [(own.by, key) for key, own in self.known.own.items() if since - RECENT_SECONDS < own.by < since]
         last = max(before, default=(0.0, None))[1]
         return last is None or any(task.task_id == last for task in self.tasks)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._api import endpoints
+from .sightings import Reading
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -29,7 +30,7 @@ class TaskPages:
     counts, or where its cursors end. A page shorter than another is no end: the service may cut its pages as it likes.
 
     Attributes:
-        began: when the first page was asked for, Unix seconds.
+        reading: what is known of this reading of the list.
         has_next: whether there may be a further page.
         reached_end: whether the end of the list was certainly reached.
         skipped: entries that are no tasks as far as can be read.
@@ -40,7 +41,7 @@ class TaskPages:
     _page_size: int | None = PAGE_SIZE
     _filters: Mapping[str, Any] = attrs.field(factory=dict)
     _known: KnownTasks | None = attrs.field(default=None, kw_only=True, repr=False)
-    began: float | None = attrs.field(default=None, init=False)
+    reading: Reading = attrs.field(init=False, repr=False)
     has_next: bool = attrs.field(default=True, init=False)
     reached_end: bool = attrs.field(default=False, init=False)
     skipped: int = attrs.field(default=0, init=False)
@@ -49,6 +50,10 @@ class TaskPages:
     _offset: int = attrs.field(default=0, init=False)
     _cursor: str | None = attrs.field(default=None, init=False)
     _had_nothing_new: bool = attrs.field(default=False, init=False)
+    _last_ids: list[str] = attrs.field(factory=list, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.reading = Reading(self._transport.runtime.unix_time())
 
     def __aiter__(self) -> TaskPages:
         return self
@@ -59,8 +64,6 @@ class TaskPages:
         request = endpoints.list_tasks(
             limit=self._page_size, offset=self._offset, cursor=self._cursor, filters=self._filters
         )
-        if self.began is None:
-            self.began = self._transport.runtime.unix_time()
         raw = await self._transport.call(request, endpoints.parse_page)
         page, self.date = raw.parse(), raw.headers.get("date", "")
         unique = {task.task_id: task for task in reversed(page.items) if task.task_id not in self._seen}
@@ -68,9 +71,13 @@ class TaskPages:
         self._seen |= unique.keys()
         self._offset += page.received
         self.skipped += page.received - len(page.items)
-        # Entries that are no tasks are skipped, so one page may have none and not be the end; two in a row are.
-        is_end = not page.received or (not new and (bool(page.items) or self._had_nothing_new))
-        self._had_nothing_new = not new
+        # One page may hold nothing new and not be the end: entries that are no tasks are skipped, and behind an offset
+        # tasks that were started meanwhile push others down. Two in a row are, the same page again, and a circle.
+        ids = [task.task_id for task in page.items]
+        has_cursor = self._cursor is not None or page.next_cursor is not None
+        repeats = bool(ids) and (has_cursor or ids == self._last_ids)
+        is_end = not page.received or (not new and (repeats or self._had_nothing_new))
+        self._had_nothing_new, self._last_ids = not new, ids
         followed_to_the_end = self._cursor is not None and page.next_cursor is None
         counted = page.total is not None and self._offset >= page.total and page.next_cursor is None
         repeated = page.next_cursor is not None and page.next_cursor == self._cursor
@@ -80,7 +87,7 @@ class TaskPages:
         self._cursor = page.next_cursor
         if self._known is not None:
             now = self._transport.runtime.unix_time()
-            self._known.saw(new, now, began=self.began, is_end=self.reached_end)
+            self._known.record_page(self.reading, new, now, is_end=self.reached_end)
         if is_end:
             raise StopAsyncIteration
         return page if len(new) == len(page.items) else attrs.evolve(page, items=new)

@@ -311,8 +311,6 @@ class TaskPoller:
                 break
         for task_id in wanted:  # fell off the list, or was never there
             await self._poll_one(transport, task_id)
-            if any(wait.task.status.is_final for wait in self._waits.get(task_id, ())):
-                self._known.sightings.ended(task_id)
 
     async def _poll_one(self, transport: Transport, task_id: str) -> None:
         try:
@@ -339,6 +337,7 @@ class TaskPoller:
         if task.status.is_final:
             wait.is_over = True
             wait.changed.set()
+            self._known.ended(task.task_id, wait.transport.runtime.unix_time())
         else:
             wait.polled = now
         if wait.has_known_start:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import anyio
@@ -10,9 +11,10 @@ import attrs
 from .._api.status_errors import http_date
 from .._errors import PolyglotError, RateLimitError, ServiceUnavailableError
 from .._http.retry import LONGEST_RETRY_AFTER, delay, is_outage
-from .known_tasks import KnownTasks, Listing, OwnTask, SentMedia, media_kind
+from .known_tasks import KnownTasks, Listing, SentMedia, media_kind
 from .pagination import TaskPages
 from .proof import Proof, Submission, decide, kept_kinds
+from .sightings import UNKNOWN_SECONDS, OwnTask
 from .sources import SourceReader
 
 if TYPE_CHECKING:
@@ -21,13 +23,16 @@ if TYPE_CHECKING:
     from .._http.transport import RequestBody, Transport
     from .outage import OutageGate
 
+logger = logging.getLogger("polyglot_async")
+
 LATE_LOOK_SECONDS = 60.0
 """After a timeout the service may be at work still, and what the kernel of a dead process holds of the request may
-still arrive: the two looks that absence takes are at least so far apart. Else see `Sightings.pause`."""
+still arrive: the two looks that absence takes are at least so far apart. Else see `Sightings.recheck_delay`."""
 _MOST_LOOKS = 3
 _MOST_CANDIDATES = 50
 _MOST_FAILURES = 3
 _LONGEST_ANSWER = 60.0
+_SHOWN_NAMES = 3
 
 
 @attrs.define(eq=False, repr=False)
@@ -95,18 +100,20 @@ class Prover:
 
     async def _answer(self, inquiries: Sequence[_Inquiry], timeout: float) -> None:
         """Look at the list until every submission has its proof; absence takes two looks at a complete list."""
-        complete_looks = 0
+        waited: float | None = None  # since the first look that was complete
+        is_confirmed = False
         try:
             for look in range(_MOST_LOOKS):
                 if look:
-                    is_late = any(submission.is_late for inquiry in inquiries for submission in inquiry.submissions)
-                    pause = self.known.sightings.pause
-                    await self._transport.runtime.sleep(max(pause, LATE_LOOK_SECONDS) if is_late else pause)
+                    seconds = await self._pause(inquiries)
+                    waited = None if waited is None else waited + seconds
                     self._reader.forget_all_but(self.known.own)
-                proofs, complete = await self._look_for(inquiries, timeout, is_confirmed=complete_looks > 0)
-                complete_looks += complete
+                proofs, complete = await self._look_for(inquiries, timeout)
+                # How late the list may be is asked after the look: the look itself may have shown that it is later.
+                is_confirmed = complete and waited is not None and waited >= self._recheck_delay(inquiries)
+                waited = 0.0 if complete and waited is None else waited
                 absent = any(proof.absent for proof in proofs)
-                if all(proof.task for proof in proofs) or (look and (complete_looks > 1 or not absent)):
+                if all(proof.task for proof in proofs) or is_confirmed or (look and not absent):
                     break
         except ServiceUnavailableError as outage:
             for inquiry in inquiries:
@@ -115,10 +122,27 @@ class Prover:
             return
         for inquiry in inquiries:
             inquiry.is_answered = True
+            if not is_confirmed:
+                single = Proof(reason="the list of tasks could be read only once")
+                inquiry.proofs = [single if proof and proof.absent else proof for proof in inquiry.proofs]
 
-    async def _look_for(
-        self, inquiries: Sequence[_Inquiry], timeout: float, *, is_confirmed: bool
-    ) -> tuple[list[Proof], bool]:
+    def _recheck_delay(self, inquiries: Sequence[_Inquiry]) -> float:
+        is_late = any(submission.is_late for inquiry in inquiries for submission in inquiry.submissions)
+        return max(self.known.sightings.recheck_delay, LATE_LOOK_SECONDS if is_late else 0.0)
+
+    async def _pause(self, inquiries: Sequence[_Inquiry]) -> float:
+        """Wait until the next look, and return for how long."""
+        # What cannot prove absence may yet show the task; but nobody waits long for that.
+        can_prove = self.known.sightings.can_prove_absence
+        seconds = self._recheck_delay(inquiries) if can_prove else UNKNOWN_SECONDS
+        names = [submission.name for inquiry in inquiries for submission in inquiry.submissions]
+        logger.info(
+            "%s may or may not have been accepted: looking again in %.0f s", ", ".join(names[:_SHOWN_NAMES]), seconds
+        )
+        await self._transport.runtime.sleep(seconds)
+        return seconds
+
+    async def _look_for(self, inquiries: Sequence[_Inquiry], timeout: float) -> tuple[list[Proof], bool]:
         """Look once for all that was not found yet; return the proofs, and whether the list was complete."""
         left = [
             (inquiry, number)
@@ -133,13 +157,12 @@ class Prover:
         if await self._wait_for_equals(found) or has_found_own:  # its answer came during the look
             proofs, complete = await self._look(submissions, timeout)
         for (inquiry, number), proof in zip(left, proofs, strict=True):
+            inquiry.proofs[number] = proof
             if proof.task is not None:
                 submission, now = inquiry.submissions[number], self._transport.runtime.unix_time()
                 size, digest = submission.size, submission.digest
                 media = None if size is None else SentMedia(submission.name, size, digest)
                 self.known.add_own(proof.task.task_id, OwnTask(now, submission.since), media)
-            is_single = proof.absent and not is_confirmed
-            inquiry.proofs[number] = Proof(reason="the list of tasks could be read only once") if is_single else proof
         return proofs, complete
 
     async def _wait_for_equals(self, found: Sequence[Submission]) -> bool:
@@ -202,8 +225,8 @@ class Prover:
                 listing.skew = min(0.0, moment.timestamp() - self._transport.runtime.unix_time())
             listing.add(page.items)
             reaches_back = listing.reaches_back(page.items, since)
-            if (reaches_back and listing.is_believed(since, pages.began)) or len(listing.tasks) > most:
+            if (reaches_back and listing.is_believed(since, pages.reading)) or len(listing.tasks) > most:
                 break
         # An entry that cannot be read may be the task in question.
         complete = (reaches_back or pages.reached_end) and not pages.skipped
-        return listing, complete and listing.is_believed(since, pages.began)
+        return listing, complete and listing.is_believed(since, pages.reading)

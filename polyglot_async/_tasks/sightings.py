@@ -1,117 +1,154 @@
-"""When the list of tasks showed our own ones: how far it is believed about a task that it does not show. Pure.
+"""How far a list that may be stale is believed: learned from when it showed tasks that certainly are ours. Pure.
 
-A list may lag behind, hide tasks until they have ended, or have another order than from new to old (A4, A19). Each
-reading tells: it shows a task of ours so many seconds after it was accepted, or passes over it: it shows what is
-certainly older, or the end, without it.
+A list may lag behind (eventual consistency), hide tasks until they have ended, or have another order than from new to
+old (A4, A19). Each reading tells: it shows a task of ours so many seconds after it was accepted, or passes over it: it
+shows what is certainly older, or ends, without it.
 
-| what readings did with tasks of ours                          | what follows for one that is not shown         |
-|---------------------------------------------------------------|------------------------------------------------|
-| showed one within 10 s                                        | it is looked for again 10 s later              |
-| showed none, or later only                                    | 60 s later                                     |
-| passed over one, and a later reading showed it                | after twice the longest time that this took    |
-| passed over one until its end, none after its end, and showed | the list proves nothing: it may hide this one  |
-|   none before its end                                         |                                                |
-| passed over one and showed it further down                    | only a list that was read to its end counts    |
-| passed over one just now, later than it ever showed one       | this reading proves nothing                    |
+| what readings did with tasks of ours, the last 64 of them       | what follows for one that is not shown          |
+|-----------------------------------------------------------------|-------------------------------------------------|
+| showed one within 10 s                                          | it is looked for again 10 s later               |
+| showed none (nothing is known of the list), or only later       | 60 s later                                      |
+| passed over one, and a later reading showed it                  | after twice the longest time that this took;    |
+|                                                                 |   over 5 minutes: such a list proves nothing    |
+| showed none before its end, and passed over one before its end  | the list proves nothing: it may hide this one   |
+|   for more than twice as long as any after its end (a list that |   until its end                                 |
+|   is merely late hides tasks after their end as well)           |                                                 |
+| passed over one and showed it further down                      | only a list that was read to its end counts     |
+| this reading passed over one, older than the list is known to   | this reading proves nothing                     |
+|   be late                                                       |                                                 |
 """
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from .._models import Task
 
 PROMPT_SECONDS = 10.0
 UNKNOWN_SECONDS = 60.0
-LONGEST_SECONDS = 600.0
-_MOST_AWAITED = 256
-_RECENT_SECONDS = 24 * 3600.0
+LONGEST_SECONDS = 300.0
+RECENT_SECONDS = 24 * 3600.0
+"""A task that is older may have left the list."""
+_REMEMBERED_SIGHTINGS = 64
 
 
 @attrs.define(eq=False)
-class _Awaited:
-    """A task of ours that no reading has shown yet, and the last two readings that passed over it; see `OwnTask`."""
+class Reading:
+    """One reading of the list, page by page.
+
+    Attributes:
+        began: when its first page was asked for, Unix seconds.
+        passed_over: our tasks that it should have shown so far.
+    """
+
+    began: float
+    passed_over: dict[str, OwnTask] = attrs.field(factory=dict, init=False)
+
+
+@attrs.define(eq=False)
+class OwnTask:
+    """A task that certainly is ours.
+
+    Attributes:
+        by: when the service had it at the latest, Unix seconds.
+        since: when its first byte left, Unix seconds, where known.
+        ended: when it was seen at its end, elsewhere than in the list.
+        is_shown: whether a reading has shown it.
+        hidden: the last two readings that passed over it.
+    """
 
     by: float
-    since: float
-    has_ended: bool = False
-    passed_over: float | None = None
-    passed_over_before: float | None = None
+    since: float | None = None
+    ended: float | None = None
+    is_shown: bool = False
+    hidden: tuple[Reading, ...] = ()
 
 
 @attrs.define(eq=False, repr=False)
 class Sightings:
-    """What readings of the list showed of our tasks; a reading is known by when it began, Unix seconds.
+    """What readings of the list showed of our tasks.
 
     Attributes:
         is_ordered: whether no reading was in another order than from new to old.
     """
 
     is_ordered: bool = attrs.field(default=True, init=False)
-    _awaited: dict[str, _Awaited] = attrs.field(factory=dict, init=False)
     _shows_unfinished: bool = attrs.field(default=False, init=False)
     _hidden_until_end: float = attrs.field(default=0.0, init=False)
     _hidden_after_end: float = attrs.field(default=0.0, init=False)
-    _soonest: float = attrs.field(default=float("inf"), init=False)
-    _latest: float = attrs.field(default=0.0, init=False)
+    _ages: deque[float] = attrs.field(factory=lambda: deque(maxlen=_REMEMBERED_SIGHTINGS), init=False)
+    _lags: deque[float] = attrs.field(factory=lambda: deque(maxlen=_REMEMBERED_SIGHTINGS), init=False)
 
     @property
-    def pause(self) -> float:
+    def lag(self) -> float:
+        """Seconds by which the list is known to have been late."""
+        return max(self._lags, default=0.0)
+
+    @property
+    def recheck_delay(self) -> float:
         """Seconds after which a list that still does not show a task may prove its absence."""
-        usual = PROMPT_SECONDS if self._soonest <= PROMPT_SECONDS else UNKNOWN_SECONDS
-        return min(LONGEST_SECONDS, max(usual, 2 * self._latest))
+        is_prompt = min(self._ages, default=UNKNOWN_SECONDS) <= PROMPT_SECONDS
+        return max(PROMPT_SECONDS if is_prompt else UNKNOWN_SECONDS, 2 * self.lag)
 
-    def is_believed(self, began: float | None) -> bool:
-        """Return whether the reading that began then proves anything by what it does not show."""
-        # A list that is late hides a task after its end too; what it hides for longer, it may hide until the end.
+    @property
+    def can_prove_absence(self) -> bool:
+        """Return whether a reading of this list can prove anything by what it does not show."""
         hides = not self._shows_unfinished and self._hidden_until_end > 2 * self._hidden_after_end
-        is_too_late = 2 * self._latest > LONGEST_SECONDS
-        return not hides and not is_too_late and not any(self._lacks(task, began) for task in self._awaited.values())
+        return not hides and self.recheck_delay <= LONGEST_SECONDS
 
-    def expect(self, task_id: str, by: float, since: float | None) -> None:
-        """Note a task that readings should show from now on."""
-        self._awaited[task_id] = _Awaited(by, by if since is None else since)
-        if len(self._awaited) > _MOST_AWAITED:
-            del self._awaited[next(iter(self._awaited))]
+    def is_believed(self, reading: Reading) -> bool:
+        """Return whether this reading proves something by what it does not show."""
+        lag = self.lag
+        return self.can_prove_absence and all(reading.began - own.by <= lag for own in reading.passed_over.values())
 
-    def forget(self, task_id: str) -> None:
-        """Expect a task no longer."""
-        self._awaited.pop(task_id, None)
+    def record_page(
+        self, reading: Reading, tasks: Sequence[Task], own: Mapping[str, OwnTask], *, oldest: float, is_end: bool
+    ) -> None:
+        """Note what a page shows of our tasks, and what it passes over.
 
-    def ended(self, task_id: str) -> None:
-        """Note that a task has ended, seen elsewhere than in the list: from now on a list that hides it is late."""
-        if task_id in self._awaited:
-            self._awaited[task_id].has_ended = True
-
-    def saw(self, tasks: Sequence[Task], began: float, *, oldest: float) -> None:
-        """Note what a page shows, and what it passes over: tasks whose submission began after `oldest`."""
+        Args:
+            reading: what the page belongs to.
+            tasks: those of the page.
+            own: our tasks by id.
+            oldest: how old some task of the page is at least: when it was there already, Unix seconds.
+            is_end: whether nothing comes after the page.
+        """
         for task in tasks:
-            if (awaited := self._awaited.pop(task.task_id, None)) is not None:
-                self._shown(awaited, began, is_final=task.status.is_final)
-        for awaited in self._awaited.values():
-            if oldest < awaited.since and began - _RECENT_SECONDS < awaited.by < began:
-                if awaited.passed_over != began:
-                    awaited.passed_over, awaited.passed_over_before = began, awaited.passed_over
-                if awaited.has_ended:
-                    self._hidden_after_end = max(self._hidden_after_end, began - awaited.by)
+            ours = own.get(task.task_id)
+            if ours is not None and not ours.is_shown:
+                self._shown(task, ours, reading)
+        if not self.is_ordered and not is_end:
+            return
+        for task_id, ours in own.items():
+            is_expected = not ours.is_shown and reading.began - RECENT_SECONDS < ours.by < reading.began
+            if is_expected and (is_end or oldest < (ours.by if ours.since is None else ours.since)):
+                self._passed_over(task_id, ours, reading)
 
-    def _lacks(self, awaited: _Awaited, began: float | None) -> bool:
-        """Return whether a reading passed over a task that it should have shown by now, late as it may be."""
-        return began is not None and awaited.passed_over == began and began - awaited.by > self._latest
+    def _passed_over(self, task_id: str, ours: OwnTask, reading: Reading) -> None:
+        if task_id not in reading.passed_over:
+            reading.passed_over[task_id] = ours
+            ours.hidden = (*ours.hidden[-1:], reading)
+            if ours.ended is not None:
+                self._hidden_after_end = max(self._hidden_after_end, reading.began - ours.ended)
 
-    def _shown(self, awaited: _Awaited, began: float, *, is_final: bool) -> None:
-        seconds = max(0.0, began - awaited.by)
-        self._soonest = min(self._soonest, seconds)
-        is_further_down = awaited.passed_over == began
-        self.is_ordered &= not is_further_down
-        self._shows_unfinished |= not is_final and not is_further_down
-        hidden = awaited.passed_over_before if is_further_down else awaited.passed_over
-        if hidden is not None:
-            self._latest = max(self._latest, seconds)
-            if is_final and not awaited.has_ended:
-                self._hidden_until_end = max(self._hidden_until_end, hidden - awaited.by)
+    def _shown(self, task: Task, ours: OwnTask, reading: Reading) -> None:
+        is_further_down = reading.passed_over.pop(task.task_id, None) is not None
+        hidden = max((other.began for other in ours.hidden if other is not reading), default=None)
+        ours.is_shown, ours.hidden = True, ()
+        self.is_ordered = self.is_ordered and not is_further_down
+        self._shows_unfinished |= not task.status.is_final and not is_further_down
+        self._ages.append(max(0.0, reading.began - ours.by))
+        if hidden is None:
+            self._lags.append(0.0)
+            return
+        # Long after the reading that passed over it, nobody knows when it came.
+        is_close = reading.began - hidden <= UNKNOWN_SECONDS
+        self._lags.append((reading.began if is_close else hidden) - ours.by)
+        if task.status.is_final and (ours.ended is None or hidden < ours.ended):
+            self._hidden_until_end = max(self._hidden_until_end, hidden - ours.by)

@@ -19,11 +19,12 @@ from .._errors import PolyglotError, ServiceUnavailableError, SubmissionUncertai
 from .._http.retry import Action, Attempts, is_late, next_action, stops_batch
 from .._state.items import Item, State
 from .._uploads.fingerprint import key_of_url
-from .known_tasks import OwnTask, SentMedia
+from .known_tasks import SentMedia
 from .outage import CALL_TIMEOUT, OutageGate
 from .pagination import TaskPages
 from .proof import Proof, Submission
 from .prover import Prover
+from .sightings import OwnTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable

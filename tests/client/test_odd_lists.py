@@ -33,6 +33,10 @@ def hides_unfinished(service, ids):
     return [task_id for task_id in ids if is_finished(service, task_id)]
 
 
+def hides_until_end_and_lags(service, ids):
+    return hides_unfinished(service, [i for i in ids if service.tasks[i].ends + 2 <= anyio.current_time()])
+
+
 def finished_first(service, ids):
     return sorted(ids, key=lambda task_id: not is_finished(service, task_id))
 
@@ -44,10 +48,9 @@ def unfinished_last_and_lagging(service, ids):
 class World:
     """A service whose list is odd, and loses answers to uploads, by a seed."""
 
-    def __init__(self, list_of, seed, *, tells_total, is_short):
+    def __init__(self, list_of, seed, *, tells_total, lengths):
         self.dice = random.Random(seed)
-        longest = 8 if is_short else 400
-        self.service = StubService(lambda _: self.dice.uniform(2, longest), latency=0.2)
+        self.service = StubService(lambda number: self.dice.uniform(*lengths(number)), latency=0.2)
         self.service.tells_total = tells_total
         self.service.page = lambda ids, first, size: itertools.islice(list_of(self.service, ids), first, first + size)
         self.lost = 0
@@ -99,22 +102,31 @@ LISTS = {
     "15 s late": lagging(15),
     "45 s late": lagging(45),
     "hides unfinished": hides_unfinished,
+    "hides unfinished, 2 s late": hides_until_end_and_lags,
     "finished first": finished_first,
     "finished first, 20 s late": unfinished_last_and_lagging,
 }
 
+MOST_UNCERTAIN = {listed: 1 if "hides" in listed else 0.4 for listed in LISTS} | {"as documented": 0}
+"""Shares of the lost answers. What hides unfinished tasks can prove nothing of what was not accepted."""
+LENGTHS = {
+    "long tasks": lambda _: (2, 400),
+    "short tasks": lambda _: (2, 8),
+    "short tasks, then long ones": lambda number: (2, 8) if number < OLDER_TASKS + 12 else (60, 400),
+}
 
-@pytest.mark.parametrize("is_short", [False, True], ids=["long tasks", "short tasks"])
+
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
 @pytest.mark.parametrize("tells_total", [True, False], ids=["total", "no total"])
-@pytest.mark.parametrize("list_of", LISTS.values(), ids=LISTS)
-def test_what_a_list_does_not_show_is_not_paid_for_twice(list_of, tells_total, is_short):
-    for seed in range(4):
-        world = World(list_of, seed, tells_total=tells_total, is_short=is_short)
+@pytest.mark.parametrize("listed", LISTS)
+def test_what_a_list_does_not_show_is_not_paid_for_twice(listed, tells_total, lengths):
+    failed, lost = [], 0
+    for seed in range(3):
+        world = World(LISTS[listed], seed, tells_total=tells_total, lengths=lengths)
         outcomes = run(world, calm_first=3)
         assert world.lost > 3, "the fault was met"
-        twice = {media: count for media, count in world.service.starts.items() if count > 1}
-        assert {} == twice, f"seed {seed}"
-        failed = [outcome.error for outcome in outcomes if not outcome.ok]
-        assert all(isinstance(error, SubmissionUncertainError) for error in failed), failed
-        if list_of is as_documented:
-            assert [] == failed, f"seed {seed}"
+        assert {} == {media: count for media, count in world.service.starts.items() if count > 1}
+        failed += [outcome.error for outcome in outcomes if not outcome.ok]
+        lost += world.lost
+    assert all(isinstance(error, SubmissionUncertainError) for error in failed), failed
+    assert len(failed) <= lost * MOST_UNCERTAIN[listed]

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from polyglot_async import Task, TaskStatus
-from polyglot_async._tasks.known_tasks import KnownTasks, Listing, OwnTask, SentMedia, is_newest_first
+from polyglot_async._tasks.known_tasks import KnownTasks, Listing, OwnTask, Reading, SentMedia, is_newest_first
 
 NOW = 1_000_000.0
 
@@ -20,15 +20,15 @@ def listing_of(*task_ids, own_at):
 
 @pytest.mark.parametrize("shown", [(), ("other",)])
 def test_a_list_that_does_not_show_a_recent_task_of_ours_is_not_believed(shown):
-    assert not listing_of(*shown, own_at=NOW - 60).is_believed(NOW, NOW)
+    assert not listing_of(*shown, own_at=NOW - 60).is_believed(NOW, Reading(NOW))
 
 
 def test_a_list_that_shows_a_recent_task_of_ours_is_believed():
-    assert listing_of("other", "own", own_at=NOW - 60).is_believed(NOW, NOW)
+    assert listing_of("other", "own", own_at=NOW - 60).is_believed(NOW, Reading(NOW))
 
 
 def test_a_task_of_days_ago_may_have_left_the_list():
-    assert listing_of("other", own_at=NOW - 3 * 86_400).is_believed(NOW, NOW)
+    assert listing_of("other", own_at=NOW - 3 * 86_400).is_believed(NOW, Reading(NOW))
 
 
 def test_what_is_remembered_of_our_tasks_and_of_the_list_does_not_grow_without_end():
@@ -36,8 +36,8 @@ def test_what_is_remembered_of_our_tasks_and_of_the_list_does_not_grow_without_e
     for number in range(30_000):
         known.add_own(f"own{number}", OwnTask(NOW), SentMedia("a.mp3", number))
         page = [Task(task_id=f"{kind}{number}", status=TaskStatus.COMPLETED) for kind in ("own", "other")]
-        known.saw(page, NOW, began=NOW, is_end=False)
-    assert len(known.own) <= 1_000
+        known.record_page(Reading(NOW), page, NOW, is_end=False)
+    assert len(known.own) <= 1_200
     assert len(known.media) <= 256
     assert ("own29999" in known.own, "own29999" in known.media) == (True, True)
     assert known.is_older("other29999", NOW + 1)
