@@ -54,8 +54,7 @@ class Outcome:
     @property
     def unique_name(self) -> str:
         """A name for result files that no other item has, in this batch or a later one: the stem and the task's id."""
-        stem = stem_of(self.name)
-        return stem if self.task is None else f"{stem}-{re.sub(r'[^A-Za-z0-9-]', '_', self.task.task_id)}"
+        return stem_of(self.name) if self.task is None else unique_name(self.name, self.task.task_id)
 
 
 @attrs.frozen(kw_only=True)
@@ -94,6 +93,11 @@ class BatchProgress:
 
 _LONGEST_STEM_BYTES = 150
 """The task's id, the suffix and those of an unfinished download must fit behind it."""
+
+
+def unique_name(name: str, task_id: str) -> str:
+    """Return a name for result files that no other task has."""
+    return f"{stem_of(name)}-{re.sub(r'[^A-Za-z0-9-]', '_', task_id)}"
 
 
 def stem_of(name: str) -> str:

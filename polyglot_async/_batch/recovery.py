@@ -14,6 +14,7 @@ from .._tasks.known_tasks import SentMedia
 from .._tasks.outage import BATCH_TIMEOUT
 from .._tasks.proof import Proof, Submission
 from .._tasks.sightings import OwnTask
+from .._tasks.sources import MEASURED_TASKS
 from .._uploads.fingerprint import MediaDigest, content_of_key, digest_of_file, url_key_of
 
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from .._runtime import Runtime
     from .._state.journal import Journal
     from .._tasks.submit import Submitter
-
-_MEASURED_TASKS = 3
-"""So many tasks of earlier runs tell whether the service keeps the bytes that were sent."""
 
 
 async def recover(journal: Journal, submitter: Submitter, runtime: Runtime) -> Mapping[str, Proof]:
@@ -39,7 +37,7 @@ async def recover(journal: Journal, submitter: Submitter, runtime: Runtime) -> M
         return {}
     measured = 0
     for known in await journal.with_tasks():
-        digest = await _digest(known) if measured < _MEASURED_TASKS else None
+        digest = await _digest(known) if measured < MEASURED_TASKS else None
         measured += digest is not None
         media = None if known.size is None else SentMedia(known.name, known.size, digest)
         own = OwnTask(known.accepted_at or runtime.unix_time(), known.submitted_at)

@@ -9,7 +9,7 @@ import attrs
 
 from .. import _downloads
 from .._api import endpoints
-from .outcomes import Outcome, stem_of
+from .outcomes import stem_of, unique_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -38,7 +38,7 @@ class ResultFiles:
     @contextmanager
     def reserve(self, found: BatchItem, task: Task) -> Iterator[Mapping[str, Path]]:
         """Choose the paths of an item's files, which no other item of this batch is given meanwhile."""
-        for stem in (stem_of(found.name), _unique_name(found, task)):
+        for stem in (stem_of(found.name), unique_name(found.name, task.task_id)):
             paths = {kind: self.out / f"{stem}.{kind}" for kind in self.kinds}
             if not any(path in self._reserved or path.exists() for path in paths.values()):
                 break
@@ -50,7 +50,7 @@ class ResultFiles:
 
     async def download(self, found: BatchItem, task: Task, kind: str, path: Path) -> Path:
         """Download to `path`, or to a name that only this task has where another batch has taken the path meanwhile."""
-        own = path.with_name(f"{_unique_name(found, task)}.{kind}")
+        own = path.with_name(f"{unique_name(found.name, task.task_id)}.{kind}")
         if path != own:
             with suppress(_downloads.PathTakenError):
                 return await self._save(task, kind, path, overwrite=False)
@@ -59,7 +59,3 @@ class ResultFiles:
     async def _save(self, task: Task, kind: str, path: Path, *, overwrite: bool) -> Path:
         file = _downloads.RangedFile(self.transport, endpoints.download(task.task_id, kind))
         return await _downloads.download_file(file, path, overwrite=overwrite)
-
-
-def _unique_name(found: BatchItem, task: Task) -> str:
-    return Outcome(source=found.source, name=found.name, task=task).unique_name

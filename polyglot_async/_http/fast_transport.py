@@ -3,8 +3,9 @@
 httpcore's own pool looks at every connection whenever a request begins or ends; here idle connections are kept on a
 stack, so that the cost of a call does not grow with their number, and the fewest are kept warm.
 
-Only public names are used: `httpx.AsyncBaseTransport`, `httpcore.AsyncHTTPConnection` and httpcore's network
-backend interface. Not supported: HTTP/2, proxies, unix sockets; pass an `httpx.AsyncClient` of your own for those.
+Public names are used: `httpx.AsyncBaseTransport`, `httpcore.AsyncHTTPConnection` and httpcore's network backend
+interface; but for the parser's unread bytes, see `_Connection.has_unread_bytes`. Not supported: HTTP/2, proxies, unix
+sockets; pass an `httpx.AsyncClient` of your own for those.
 """
 
 from __future__ import annotations
@@ -74,20 +75,28 @@ class _Connection(httpcore.AsyncHTTPConnection):
 
     def has_unread_bytes(self) -> bool:
         """Return whether more has come than the answer: the next one on this connection would begin with it."""
-        http11 = cast("Any", self._connection)  # httpcore offers no public way to the parser
-        return http11 is not None and bool(http11._h11_state.trailing_data[0])  # noqa: SLF001
+        # httpcore offers no public way to its parser. Where that cannot be asked, the connection is not used again.
+        parser = getattr(self._connection, "_h11_state", None)
+        return parser is None or bool(parser.trailing_data[0])
 
-    async def body(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    async def body(
+        self, chunks: AsyncIterator[bytes], on_early_success: Callable[[], Awaitable[None]] | None
+    ) -> AsyncGenerator[bytes]:
         """Iterate over a request's body. Once the server has accepted it, a source that fails ends it."""
+        stream = self.backend.stream
+        if stream is None:  # httpcore asks for the body when the head is sent
+            raise RuntimeError("there is no connection to send a body on")
+        stream.on_early_success = on_early_success
         try:
             async for chunk in chunks:
                 yield chunk
         except Exception as error:
-            stream = self.backend.stream
-            if stream is None or not await stream.is_accepted_early():
+            if not await stream.is_accepted_early():
                 raise
             logger.warning("the upload broke off after the service had accepted it: %r", error)
             raise httpcore.WriteError(str(error)) from error  # httpcore reads the answer after one
+        finally:
+            stream.on_early_success = None
 
 
 class _Body(httpx.AsyncByteStream):
@@ -175,8 +184,7 @@ class FastTransport(httpx.AsyncBaseTransport):
         connection = content = None
         try:
             connection = await self._take_connection(inner_url.origin)
-            connection.backend.on_early_success = request.extensions.get(EARLY_SUCCESS)
-            content = connection.body(chunks)
+            content = connection.body(chunks, request.extensions.get(EARLY_SUCCESS))
             inner = httpcore.Request(
                 method=request.method,
                 url=inner_url,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from .._api.endpoints import started_task_id
 from .._api.urls import bare_url
 from .._errors import RedirectError
+from .retry import SEE_OTHER
 
 if TYPE_CHECKING:
     import httpx
@@ -15,13 +16,12 @@ if TYPE_CHECKING:
 
 MOST_REDIRECTS = 20
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
-_SEE_OTHER = 303
 _METHOD_KEEPING_STATUSES = frozenset({307, 308})
 
 
 def names_started_task(response: httpx.Response, request: ApiRequest) -> bool:
     """Return whether a 303 says that paid work was started, and as which task (RFC 9110, section 15.4.4)."""
-    if response.status_code != _SEE_OTHER or not request.endpoint.billable:
+    if response.status_code != SEE_OTHER or not request.endpoint.billable:
         return False
     target = response.url.join(response.headers.get("location", ""))
     return is_same_origin(target, response.url) and bool(started_task_id(str(target)))

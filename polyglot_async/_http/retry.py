@@ -57,7 +57,7 @@ LONGEST_DELAY = 30.0
 LONGEST_RETRY_AFTER = 120.0
 _NOT_ACCEPTED_STATUSES = frozenset({408, 421, 425})
 """And 429, where it is a `RateLimitError`: of a file over the plan's size it is a `BadRequestError`, and final."""
-_SEE_OTHER = 303
+SEE_OTHER = 303
 """It answers a POST that was carried out (RFC 9110, section 15.4.4)."""
 _PAYMENT_REQUIRED = 402
 _PROXY_AUTHENTICATION_REQUIRED = 407
@@ -84,7 +84,7 @@ def next_action(error: PolyglotError, request: ApiRequest, *, body_complete: boo
     """Return what to do about a failed attempt; `body_complete`: the body's last byte was handed to the socket."""
     if is_permanent(error):
         return Action.FAIL
-    is_see_other = isinstance(error, ApiStatusError) and error.status_code == _SEE_OTHER
+    is_see_other = isinstance(error, ApiStatusError) and error.status_code == SEE_OTHER
     if request.endpoint.billable and body_complete and is_see_other:
         return Action.PROVE
     if not is_outage(error):

@@ -57,16 +57,16 @@ class SocketStream(httpcore.AsyncNetworkStream):
     """A connected, non-blocking socket, in the clear or over TLS.
 
     Timeouts are seconds without progress: a slow link that keeps taking bytes never times out, however large the
-    buffer is. `scratch` may be shared by the streams of one event loop. `on_early_success` is awaited once for each
-    request whose success comes before it was sent whole.
+    buffer is. `scratch` may be shared by the streams of one event loop.
+
+    Attributes:
+        on_early_success: awaited once when a success has come before the request that is being sent was whole.
     """
 
-    def __init__(
-        self, sock: socket.socket, scratch: memoryview, on_early_success: Callable[[], Awaitable[None]]
-    ) -> None:
+    def __init__(self, sock: socket.socket, scratch: memoryview) -> None:
+        self.on_early_success: Callable[[], Awaitable[None]] | None = None
         self._sock = sock
         self._scratch = scratch
-        self._on_early_success = on_early_success
         self._unread = b""
         self._is_told = False
 
@@ -132,7 +132,8 @@ class SocketStream(httpcore.AsyncNetworkStream):
     async def _tell_success(self) -> None:
         if not self._is_told:
             self._is_told = True
-            await self._on_early_success()
+            if self.on_early_success is not None:
+                await self.on_early_success()
 
     async def aclose(self) -> None:
         """Close the socket at once; a task that waits on it gets a ReadError or a WriteError."""
@@ -282,12 +283,10 @@ class SocketBackend(httpcore.AsyncNetworkBackend):
 
     Attributes:
         stream: the last one that it opened.
-        on_early_success: see `SocketStream`; of the request that is being sent.
     """
 
     def __init__(self, scratch: memoryview | None = None) -> None:
         self.stream: SocketStream | None = None
-        self.on_early_success: Callable[[], Awaitable[None]] | None = None
         self._scratch = memoryview(bytearray(SLICE)) if scratch is None else scratch
 
     async def connect_tcp(
@@ -313,12 +312,8 @@ class SocketBackend(httpcore.AsyncNetworkBackend):
             found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             addresses = [(family, address) for family, _, _, _, address in found]
             sock = await _first_connected(connect, _interleave_families(addresses))
-            self.stream = SocketStream(sock, self._scratch, self._tell_early_success)
+            self.stream = SocketStream(sock, self._scratch)
             return self.stream
-
-    async def _tell_early_success(self) -> None:
-        if self.on_early_success is not None:
-            await self.on_early_success()
 
 
 def _interleave_families(addresses: Sequence[tuple[int, SocketAddress]]) -> list[tuple[int, SocketAddress]]:

@@ -32,7 +32,8 @@ T = TypeVar("T")
 
 _COMPARED_WHOLE = 1 << 30
 """Up to this size media are compared whole: two editions of a show may have the same length, beginning and end."""
-_MEASURED_TASKS = 3
+MEASURED_TASKS = 3
+"""So many tasks of ours tell whether the service keeps the bytes that were sent."""
 _REMEMBERED_SOURCES = 10_000
 _WHOLE_ANSWER_BYTES = 256 << 10
 _DISTINCTIVE_SHARE = 16
@@ -79,9 +80,9 @@ class SourceReader:
         tried = {(kind, is_final): 0 for kind in kinds for is_final in (True, False)}
         for task in tasks:
             kind = (media_kind(own[task.task_id].name), task.status.is_final) if task.task_id in own else None
-            if kind in tried and tried[kind] < _MEASURED_TASKS:
+            if kind in tried and tried[kind] < MEASURED_TASKS:
                 source = await self._read(task, {})
-                tried[kind] = _MEASURED_TASKS if source is not None else tried[kind] + 1
+                tried[kind] = MEASURED_TASKS if source is not None else tried[kind] + 1
 
     async def _match(self, task: Task, same: Sequence[Submission]) -> Submission | None:
         """Return one of the submissions of this task's media whose options the task does not contradict."""

@@ -104,11 +104,11 @@ class FormBody(_Body):
 
     async def _framed(self, chunk: bytes, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
         name, size, tail = self.media.name, self.media.size, MediaHasher()
+        if self.on_first_byte is not None:
+            await self.on_first_byte()
         try:
             if self._on_progress is not None:
                 await report_progress(self._on_progress, 0, size)
-            if self.on_first_byte is not None:
-                await self.on_first_byte()
             yield self._frame.head
             while chunk:
                 tail.update(chunk)
