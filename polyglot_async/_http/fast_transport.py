@@ -83,20 +83,20 @@ class _Connection(httpcore.AsyncHTTPConnection):
         self, chunks: AsyncIterator[bytes], on_early_success: Callable[[], Awaitable[None]] | None
     ) -> AsyncGenerator[bytes]:
         """Iterate over a request's body. Once the server has accepted it, a source that fails ends it."""
-        stream = self.backend.stream
-        if stream is None:  # httpcore asks for the body when the head is sent
-            raise RuntimeError("there is no connection to send a body on")
-        stream.on_early_success = on_early_success
+        stream = self.backend.stream  # None where a mock answers in the place of the connection
+        if stream is not None:
+            stream.on_early_success = on_early_success
         try:
             async for chunk in chunks:
                 yield chunk
         except Exception as error:
-            if not await stream.is_accepted_early():
+            if stream is None or not await stream.is_accepted_early():
                 raise
             logger.warning("the upload broke off after the service had accepted it: %r", error)
             raise httpcore.WriteError(str(error)) from error  # httpcore reads the answer after one
         finally:
-            stream.on_early_success = None
+            if stream is not None:
+                stream.on_early_success = None
 
 
 class _Body(httpx.AsyncByteStream):
