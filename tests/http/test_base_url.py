@@ -2,7 +2,7 @@
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from polyglot_async import ConfigurationError
@@ -18,6 +18,7 @@ pieces = st.lists(
 ).map("".join)  # fmt: skip
 
 
+@example("https://xn--0")
 @given(st.text() | pieces | pieces.map("https://".__add__) | pieces.map("https://host".__add__))
 def test_any_string_is_refused_or_is_a_url_that_httpx_reads_the_same_way(text):
     try:
