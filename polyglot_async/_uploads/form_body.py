@@ -88,7 +88,7 @@ class FormBody(_Body):
         Raises:
             MediaError: the media cannot be read, is empty or a page, has not the size it should have, or changed.
         """
-        self.complete = False
+        self.complete: bool = False
         self._attempted, self.digest, self.failure = True, None, None
         async with self.media.open() as chunks:
             first = await anext(chunks, b"")
@@ -154,7 +154,7 @@ class JsonBody(_Body):
     @asynccontextmanager
     async def attempt(self) -> AsyncIterator[AsyncIterator[bytes]]:
         """Open the body for one attempt."""
-        self.complete = False
+        self.complete: bool = False
         async with aclosing(self._chunks()) as body:
             yield body
 
