@@ -90,8 +90,12 @@ class _Connection(httpcore.AsyncHTTPConnection):
             async for chunk in chunks:
                 yield chunk
                 del chunk  # or the allocator could not give its memory to the next one: a quarter of the speed
-        except Exception as error:
-            if stream is None or not await stream.is_accepted_early():
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            with anyio.CancelScope(shield=True):
+                is_accepted = stream is not None and await stream.is_accepted_early()
+            if not is_accepted or not isinstance(error, Exception):
                 raise
             logger.warning("the upload broke off after the service had accepted it: %r", error)
             raise httpcore.WriteError(str(error)) from error  # httpcore reads the answer after one

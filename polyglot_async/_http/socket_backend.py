@@ -101,25 +101,34 @@ class SocketStream(httpcore.AsyncNetworkStream):
             httpcore.WriteError: the connection is broken or closed, or there is an answer to read.
         """
         with _httpcore_errors(httpcore.WriteTimeout, httpcore.WriteError):
-            view, sent, stalled = memoryview(buffer), 0, 0.0
-            while sent < len(view):
-                status = self._early_status()
-                if status is None:
-                    self._is_told = False
-                elif _is_success(status):
-                    await self._tell_success()
-                else:
-                    raise ConnectionAbortedError(f"the server answered {status} before the request was sent whole")
-                limit = timeout if timeout is not None or status is None else _EARLY_ANSWER_SECONDS
-                if limit is not None and stalled >= max(limit, 1e-3):
-                    message = f"the server took no byte of the request for {limit} s"
-                    raise TimeoutError(message) if status is None else ConnectionAbortedError(message)
-                turn = _CHECK_SECONDS if limit is None else min(_CHECK_SECONDS, max(limit - stalled, 1e-3))
-                try:
-                    sent += await self._when_ready(partial(self._send, view[sent:]), anyio.wait_writable, turn)
-                    stalled = 0.0
-                except TimeoutError:
-                    stalled += turn
+            try:
+                await self._write(memoryview(buffer), timeout)
+            except BaseException:
+                # Whatever ends the sending, a cancellation too: a success that has come meanwhile is told.
+                with anyio.CancelScope(shield=True):
+                    await self.is_accepted_early()
+                raise
+
+    async def _write(self, view: memoryview, timeout: float | None) -> None:
+        sent, stalled = 0, 0.0
+        while sent < len(view):
+            status = self._early_status()
+            if status is None:
+                self._is_told = False
+            elif _is_success(status):
+                await self._tell_success()
+            else:
+                raise ConnectionAbortedError(f"the server answered {status} before the request was sent whole")
+            limit = timeout if timeout is not None or status is None else _EARLY_ANSWER_SECONDS
+            if limit is not None and stalled >= max(limit, 1e-3):
+                message = f"the server took no byte of the request for {limit} s"
+                raise TimeoutError(message) if status is None else ConnectionAbortedError(message)
+            turn = _CHECK_SECONDS if limit is None else min(_CHECK_SECONDS, max(limit - stalled, 1e-3))
+            try:
+                sent += await self._when_ready(partial(self._send, view[sent:]), anyio.wait_writable, turn)
+                stalled = 0.0
+            except TimeoutError:
+                stalled += turn
 
     async def is_accepted_early(self) -> bool:
         """Return whether a success has come before the request was sent whole."""

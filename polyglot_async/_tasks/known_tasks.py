@@ -66,12 +66,15 @@ class KnownTasks:
         media: what the latest of them were made from, by id.
         sightings: when the list showed our tasks.
         has_seen_list: whether the list was read before.
+        clock_went_back: whether our clock was set back, so that no time tells what is older.
     """
 
     own: OrderedDict[str, OwnTask] = attrs.field(factory=OrderedDict, init=False)
     media: OrderedDict[str, SentMedia] = attrs.field(factory=OrderedDict, init=False)
     sightings: Sightings = attrs.field(factory=Sightings, init=False)
     has_seen_list: bool = attrs.field(default=False, init=False)
+    clock_went_back: bool = attrs.field(default=False, init=False)
+    _latest: float = attrs.field(default=0.0, init=False)
     _seen: OrderedDict[str, float] = attrs.field(factory=OrderedDict, init=False)
 
     def add_own(self, task_id: str, own: OwnTask, media: SentMedia | None = None) -> None:
@@ -91,6 +94,12 @@ class KnownTasks:
         self.media.pop(task_id, None)
         self._seen.pop(task_id, None)  # the same media, sent anew, may have it
 
+    def check_clock(self, now: float, since: float = 0.0) -> None:
+        """Compare the time with the times that were noted, and with that of an earlier submission."""
+        self._latest = max(self._latest, since)
+        self.clock_went_back |= now < self._latest
+        self._latest = max(self._latest, now)
+
     def ended(self, task_id: str, now: float) -> None:
         """Note that a task was seen at its end `now`, Unix seconds: a list that does not show it then is late."""
         own = self.own.get(task_id)
@@ -100,6 +109,7 @@ class KnownTasks:
     def record_page(self, reading: Reading, tasks: Sequence[Task], now: float, *, is_end: bool) -> None:
         """Note a page that has come just `now`, Unix seconds; `is_end`: nothing comes after it."""
         self.has_seen_list = True
+        self.check_clock(now)
         by = [own.by if (own := self.own.get(task.task_id)) else self._seen.get(task.task_id, now) for task in tasks]
         self.sightings.record_page(reading, tasks, self.own, oldest=min(by, default=now), is_end=is_end)
         for task in reversed(tasks):  # what is forgotten first is the oldest
@@ -140,7 +150,7 @@ class Listing:
 
         It has to show the task that we last had before that: one that is stale would not.
         """
-        if not self.known.sightings.is_believed(reading):
+        if self.known.clock_went_back or not self.known.sightings.is_believed(reading):
             return False
         before = [(own.by, key) for key, own in self.known.own.items() if since - RECENT_SECONDS < own.by < since]
         last = max(before, default=(0.0, None))[1]
@@ -153,6 +163,8 @@ class Listing:
 
     def is_older(self, task: Task, since: float) -> bool:
         """Return whether a task is certainly older than a submission that began at `since`."""
+        if self.known.clock_went_back:
+            return False
         return self.known.is_older(task.task_id, since) or is_before(task, since, self.clock, skew=self.skew)
 
     def reaches_back(self, page: Sequence[Task], since: float) -> bool:

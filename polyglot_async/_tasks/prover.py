@@ -184,6 +184,8 @@ class Prover:
     async def _look(self, submissions: Sequence[Submission], timeout: float) -> tuple[list[Proof], bool]:
         """Read the list and the sources once; return the proofs, and whether the list was complete."""
         since = min(submission.since for submission in submissions)
+        latest = max(submission.since for submission in submissions)
+        self.known.check_clock(self._transport.runtime.unix_time(), latest)
         most = _MOST_CANDIDATES + 2 * len(submissions)
         failures = 0
         while True:

@@ -53,3 +53,14 @@ def test_a_list_by_another_order_is_no_list_from_new_to_old(hours, is_ordered):
         for hour in hours
     ]
     assert is_ordered == is_newest_first(tasks, {})
+
+
+def test_when_our_clock_was_set_back_no_time_proves_anything():
+    known = KnownTasks()
+    listing = Listing(known)
+    task = Task(task_id="a", status=TaskStatus.COMPLETED)
+    known.record_page(Reading(NOW), [task], NOW, is_end=True)
+    assert listing.is_older(task, NOW + 10)
+    known.check_clock(NOW + 5, since=NOW + 10)
+    assert not listing.is_older(task, NOW + 10)
+    assert not listing.is_believed(NOW + 10, Reading(NOW + 5))
