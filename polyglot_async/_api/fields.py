@@ -27,8 +27,8 @@ _NUMBER = r"[+-]?[0-9]{1,300}(?:\.[0-9]{0,300})?(?:[eE][+-]?[0-9]{1,3})?"
 _FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _SECONDS_PER_WORD = 0.4
 _FIRST_YEAR = 2000
-_START = operator.attrgetter("start")
 """Earlier times are zeros: 1970 of Unix, 1 of Go and .NET, 1900 and 1904 of spreadsheets."""
+_START = operator.attrgetter("start")
 
 
 def read_fields(value: dict[str, Any], cls: type[Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -67,14 +67,14 @@ def _is_host(host: str) -> bool:
     if ":" in host:
         return _is_ipv6(host)
     try:
+        encoded = host.encode("idna")
         # A name that is only written like another one is refused.
-        if not host.isascii() and host.encode("idna").decode("idna") != host:
+        if not host.isascii() and encoded.decode("idna") != host:
             return False
         if "xn--" in host:
             import idna  # noqa: PLC0415 - it is httpx's, which reads the host of a URL with it; few hosts need it
 
             idna.decode(host)
-        host.encode("idna")
     except UnicodeError:  # also an empty label, and one that is too long
         return False
     return re.fullmatch(r"[\w.-]+", host) is not None

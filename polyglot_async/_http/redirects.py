@@ -20,7 +20,7 @@ _METHOD_KEEPING_STATUSES = frozenset({307, 308})
 
 
 def names_started_task(response: httpx.Response, request: ApiRequest) -> bool:
-    """Return whether a 303 says that paid work was started, and as which task (RFC 9110, section 15.4.4)."""
+    """Return whether a 303 names the task that a paid call has started (RFC 9110, section 15.4.4)."""
     if response.status_code != SEE_OTHER or not request.endpoint.billable:
         return False
     target = response.url.join(response.headers.get("location", ""))

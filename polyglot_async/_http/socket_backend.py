@@ -68,7 +68,7 @@ class SocketStream(httpcore.AsyncNetworkStream):
         self._sock = sock
         self._scratch = scratch
         self._unread = b""
-        self._is_told = False
+        self._is_reported = False
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - httpcore's
         """Return all that has come, up to `SLICE` whatever `max_bytes` says; b"" at the end of the stream.
@@ -92,7 +92,7 @@ class SocketStream(httpcore.AsyncNetworkStream):
         - 3xx, 4xx, 5xx, or no HTTP: WriteError at once. RFC 9112, section 9.5, asks that of a client, and it spares the
           rest of a large upload.
         - 2xx: the server has accepted the request, and may still want the rest of its body: a file that is cut here
-          could be paid for and lost. So that is told, and sending goes on for as long as the peer takes bytes. When it
+          could be paid for and lost. So that is reported, and sending goes on for as long as the peer takes bytes. When it
           takes none for `timeout` seconds, or breaks the connection, the answer that is there counts: WriteError, not
           WriteTimeout.
 
@@ -104,7 +104,7 @@ class SocketStream(httpcore.AsyncNetworkStream):
             try:
                 await self._write(memoryview(buffer), timeout)
             except BaseException:
-                # Whatever ends the sending, a cancellation too: a success that has come meanwhile is told.
+                # Whatever ends the sending, a cancellation too: a success that has come meanwhile is reported.
                 with anyio.CancelScope(shield=True):
                     await self.is_accepted_early()
                 raise
@@ -114,9 +114,9 @@ class SocketStream(httpcore.AsyncNetworkStream):
         while sent < len(view):
             status = self._early_status()
             if status is None:
-                self._is_told = False
+                self._is_reported = False
             elif _is_success(status):
-                await self._tell_success()
+                await self._report_success()
             else:
                 raise ConnectionAbortedError(f"the server answered {status} before the request was sent whole")
             limit = timeout if timeout is not None or status is None else _EARLY_ANSWER_SECONDS
@@ -135,12 +135,12 @@ class SocketStream(httpcore.AsyncNetworkStream):
         status = self._early_status()
         if status is None or not _is_success(status):
             return False
-        await self._tell_success()
+        await self._report_success()
         return True
 
-    async def _tell_success(self) -> None:
-        if not self._is_told:
-            self._is_told = True
+    async def _report_success(self) -> None:
+        if not self._is_reported:
+            self._is_reported = True
             if self.on_early_success is not None:
                 await self.on_early_success()
 
