@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import attrs
 import httpx
 
+from ._api.endpoints import sent_options
 from ._api.urls import is_media_url
 from ._arguments import check_count, check_flag, check_function, check_seconds
 from ._concurrency import from_any_thread
@@ -290,9 +291,9 @@ class AsyncPolyglot:
         from ._batch.batch import SourceFeed, run_batch  # noqa: PLC0415 - few clients run one
         from ._batch.options import BatchOptions  # noqa: PLC0415 - likewise
 
+        named = {"model": model, "input_language": input_language, "output_language": output_language}
         options = BatchOptions(
-            options={"model": model, "input_language": input_language, "output_language": output_language},
-            extra=extra,
+            sent=sent_options(named, extra),
             journal=journal,
             concurrency=concurrency,
             results=results,

@@ -105,22 +105,19 @@ def options_text(options: Mapping[str, Any]) -> str:
     return json.dumps(given, sort_keys=True, ensure_ascii=True, default=str)
 
 
-def upload(options: Mapping[str, Any], extra: Mapping[str, Any] | None) -> ApiRequest:
-    """Build an upload; options are form fields (A1), and the file goes into the field `file`."""
-    sent = sent_options(options, extra)
-    return ApiRequest(endpoint=UPLOAD, path=UPLOAD.template, fields=_query(sent), options=sent)
+def upload(sent: Mapping[str, Any]) -> ApiRequest:
+    """Build an upload; options, see `sent_options`, are form fields (A1), and the file goes into the field `file`."""
+    return ApiRequest(endpoint=UPLOAD, path=UPLOAD.template, fields=_query(sent))
 
 
-def from_url(url: str, options: Mapping[str, Any], extra: Mapping[str, Any] | None) -> ApiRequest:
+def from_url(url: str, sent: Mapping[str, Any]) -> ApiRequest:
     """Build a start from a URL; JSON `{"url": ..., <options>}` (A2)."""
-    sent = sent_options(options, extra)
-    return ApiRequest(endpoint=FROM_URL, path=FROM_URL.template, json={"url": url, **sent}, options=sent)
+    return ApiRequest(endpoint=FROM_URL, path=FROM_URL.template, json={"url": url, **sent})
 
 
-def validate_url(url: str, options: Mapping[str, Any], extra: Mapping[str, Any] | None) -> ApiRequest:
+def validate_url(url: str, sent: Mapping[str, Any]) -> ApiRequest:
     """Build a check of a URL; the same JSON as `from_url` (A2)."""
-    json_body = {"url": url, **sent_options(options, extra)}
-    return ApiRequest(endpoint=VALIDATE_URL, path=VALIDATE_URL.template, json=json_body)
+    return ApiRequest(endpoint=VALIDATE_URL, path=VALIDATE_URL.template, json={"url": url, **sent})
 
 
 def list_tasks(*, limit: int | None, offset: int, cursor: str | None, filters: Mapping[str, Any]) -> ApiRequest:

@@ -79,7 +79,6 @@ class ApiRequest:
         query: query parameters.
         json: JSON body, or None.
         fields: form fields that go beside the file, or None where no file is sent.
-        options: of a call that starts work, its options beside the media, as sent.
     """
 
     endpoint: Endpoint
@@ -87,7 +86,6 @@ class ApiRequest:
     query: tuple[tuple[str, str], ...] = ()
     json: Mapping[str, Any] | None = None
     fields: tuple[tuple[str, str], ...] | None = None
-    options: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import attrs
 
-from .._api.endpoints import plain_value, sent_options
+from .._api.endpoints import plain_value
 from .._arguments import check_choice, check_count, check_flag, check_function, check_path
 from .outcomes import BatchProgress
 
@@ -45,11 +45,10 @@ class BatchOptions:
     """The arguments of `AsyncPolyglot.batch`.
 
     Attributes:
-        sent: the options beside the media as sent: part of what makes two pieces of work the same.
+        sent: the options beside the media, see `sent_options`: part of what makes two pieces of work the same.
     """
 
-    options: Mapping[str, Any]
-    extra: Mapping[str, Any] | None
+    sent: Mapping[str, Any]
     journal: str | os.PathLike[str] | None
     concurrency: int | None
     results: tuple[str, ...] = attrs.field(converter=_kinds)
@@ -57,11 +56,6 @@ class BatchOptions:
     on_uncertain: OnUncertain
     retry_failed: bool
     on_progress: OnBatchProgress | None
-    sent: Mapping[str, Any] = attrs.field(init=False)
-
-    @sent.default
-    def _sent(self) -> Mapping[str, Any]:
-        return sent_options(self.options, self.extra)
 
     def __attrs_post_init__(self) -> None:
         if self.journal is not None:

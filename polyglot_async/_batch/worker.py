@@ -160,10 +160,10 @@ class BatchWorker:
             await self.stats.report()
 
         if found.media is None:
-            request = endpoints.from_url(found.url or "", self.options.options, self.options.extra)
+            request = endpoints.from_url(found.url or "", self.options.sent)
             body: FormBody | JsonBody = JsonBody(request.json or {})
         else:
-            request = endpoints.upload(self.options.options, self.options.extra)
+            request = endpoints.upload(self.options.sent)
             body = FormBody(found.media, request.fields or (), on_progress)
         attempts = Attempts(self.transport.max_retries, forgives_429=True)
         failed_once = False

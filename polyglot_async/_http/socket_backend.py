@@ -92,9 +92,9 @@ class SocketStream(httpcore.AsyncNetworkStream):
         - 3xx, 4xx, 5xx, or no HTTP: WriteError at once. RFC 9112, section 9.5, asks that of a client, and it spares the
           rest of a large upload.
         - 2xx: the server has accepted the request, and may still want the rest of its body: a file that is cut here
-          could be paid for and lost. So that is reported, and sending goes on for as long as the peer takes bytes. When it
-          takes none for `timeout` seconds, or breaks the connection, the answer that is there counts: WriteError, not
-          WriteTimeout.
+          could be paid for and lost. So that is reported, and sending goes on for as long as the peer takes bytes. When
+          it takes none for `timeout` seconds, or breaks the connection, the answer that is there counts: WriteError,
+          not WriteTimeout.
 
         Raises:
             httpcore.WriteTimeout: the peer took no byte for `timeout` seconds.

@@ -62,9 +62,10 @@ class RawTranscriptions:
         media = await to_thread.run_sync(partial(media_from, source, name=name, size=size, content_type=content_type))
         check_size(media, self._transport.limiter.limits.max_upload_bytes)
         options = {"model": model, "input_language": input_language, "output_language": output_language}
-        request = endpoints.upload(options, extra)
+        sent = endpoints.sent_options(options, extra)
+        request = endpoints.upload(sent)
         body = FormBody(media, request.fields or (), on_progress)
-        record = ItemRecord(name=media.name, size=media.size, options=request.options)
+        record = ItemRecord(name=media.name, size=media.size, options=sent)
         item = Item(self._transport.runtime.unix_time, record)
         return await self._submitter.submit(self._transport, request, body, item)
 
@@ -80,15 +81,16 @@ class RawTranscriptions:
         """Start a task from a media URL: see `AsyncTranscriptions.from_url`."""
         url = clean_url(url)
         options = {"model": model, "input_language": input_language, "output_language": output_language}
-        request = endpoints.from_url(url, options, extra)
-        record = ItemRecord(name=bare_url(url), options=request.options)
+        sent = endpoints.sent_options(options, extra)
+        request = endpoints.from_url(url, sent)
+        record = ItemRecord(name=bare_url(url), options=sent)
         item = Item(self._transport.runtime.unix_time, record)
         return await self._submitter.submit(self._transport, request, JsonBody(request.json or {}), item)
 
     async def validate_url(self, url: str, *, extra: Mapping[str, Any] | None = None) -> RawResponse[UrlValidation]:
         """Check whether the service can use a media URL: see `AsyncTranscriptions.validate_url`."""
         url = clean_url(url)
-        request = endpoints.validate_url(url, {}, extra)
+        request = endpoints.validate_url(url, endpoints.sent_options({}, extra))
         parse = partial(endpoints.parse_validation, url=url)
         return await self._transport.call(request, parse, JsonBody(request.json or {}))
 

@@ -87,10 +87,9 @@ def test_two_calls_start_paid_work():
 
 
 def test_an_upload_carries_its_options_as_form_fields_and_extra_wins():
-    request = endpoints.upload(
-        {"model": "fast", "input_language": None, "output_language": "ru"},
-        {"model": "best", "n": 2, "deep": {"a": [1]}},
-    )
+    options = {"model": "fast", "input_language": None, "output_language": "ru"}
+    extra = {"model": "best", "n": 2, "deep": {"a": [1]}}
+    request = endpoints.upload(endpoints.sent_options(options, extra))
 
     assert (("model", "best"), ("output_language", "ru"), ("n", "2"), ("deep", '{"a": [1]}')) == request.fields
     assert (None, ()) == (request.json, request.query)
@@ -102,11 +101,12 @@ def test_an_upload_carries_its_options_as_form_fields_and_extra_wins():
      (TaskStatus.FAILED, "failed", "failed"), (TaskStatus("paused"), "paused", "paused")],
 )  # fmt: skip
 def test_a_member_of_an_enumeration_is_sent_as_its_value_everywhere(member, text, value):
-    assert (("model", text), ("x", text)) == endpoints.upload({"model": member}, {"x": member}).fields
+    options = endpoints.sent_options({"model": member}, {"x": member})
+    assert (("model", text), ("x", text)) == endpoints.upload(options).fields
     assert (("format", text),) == endpoints.convert_audio(member, None).fields
     assert (("x", text),) == endpoints.list_tasks(limit=None, offset=0, cursor=None, filters={"x": member}).query
     for build in (endpoints.from_url, endpoints.validate_url):
-        sent = build("u", {"model": member}, {"x": member}).json
+        sent = build("u", options).json
         assert json.dumps({"url": "u", "model": value, "x": value}) == json.dumps(sent)
 
 
@@ -116,9 +116,9 @@ def test_options_of_a_file_and_of_a_url_are_known_as_the_same():
     extra = {"output_language": Language.RUSSIAN, "n": 2, "deep": {"a": (True, Plain.A)}, Model.FAST: "key"}
     sent = {"model": "fast", "output_language": "ru", "n": 2, "deep": {"a": [True, "a"]}, "fast": "key"}
 
-    assert sent == endpoints.upload(options, extra).options == endpoints.from_url("u", options, extra).options
-    assert {"url": "u", **sent} == endpoints.from_url("u", options, extra).json
-    assert list(sent) == [name for name, _ in endpoints.upload(options, extra).fields]
+    assert sent == endpoints.sent_options(options, extra)
+    assert {"url": "u", **sent} == endpoints.from_url("u", endpoints.sent_options(options, extra)).json
+    assert list(sent) == [name for name, _ in endpoints.upload(endpoints.sent_options(options, extra)).fields]
 
 
 def test_options_that_mean_the_same_have_one_text():
@@ -130,9 +130,9 @@ def test_options_that_mean_the_same_have_one_text():
 
 
 def test_members_of_enumerations_within_an_extra_option_are_sent_as_their_values():
-    extra = {"x": [Model.FAST, {Plain.A: Quality.HIGH}]}
-    assert (("x", '["fast", {"a": 2}]'),) == endpoints.upload({}, extra).fields
-    assert {"url": "u", "x": ["fast", {"a": 2}]} == endpoints.from_url("u", {}, extra).json
+    sent = endpoints.sent_options({}, {"x": [Model.FAST, {Plain.A: Quality.HIGH}]})
+    assert (("x", '["fast", {"a": 2}]'),) == endpoints.upload(sent).fields
+    assert {"url": "u", "x": ["fast", {"a": 2}]} == endpoints.from_url("u", sent).json
 
 
 def test_a_kind_may_be_a_member_of_an_enumeration():
@@ -141,7 +141,8 @@ def test_a_kind_may_be_a_member_of_an_enumeration():
 
 @pytest.mark.parametrize("build", [endpoints.from_url, endpoints.validate_url])
 def test_a_url_goes_in_json_with_its_options_and_extra_is_sent_as_it_is(build):
-    request = build("https://a/b", {"model": None, "output_language": "ru"}, {"n": None, "url": "https://c"})
+    sent = endpoints.sent_options({"model": None, "output_language": "ru"}, {"n": None, "url": "https://c"})
+    request = build("https://a/b", sent)
 
     assert {"url": "https://c", "output_language": "ru", "n": None} == request.json
     assert None is request.fields

@@ -882,6 +882,16 @@ def test_a_file_that_the_plan_refuses_fails_alone_and_holds_nobody_back(answer):
     assert (9, True) == (service.calls["upload"], ended < 40)
 
 
+async def run_and_run_again(service, sources, journal):
+    """Run a batch, and again 20 s later, when the service behaves; return the outcomes of both runs."""
+    async with service.client() as client:
+        first = await run(client, sources, journal=journal)
+    service.hook = lambda *_: None
+    await anyio.sleep(20)
+    async with service.client() as client:
+        return first, await run(client, sources, journal=journal)
+
+
 @pytest.mark.parametrize("call", ["upload", "get"])
 @pytest.mark.parametrize(
     ("answer", "is_final"),
@@ -900,12 +910,7 @@ def test_only_a_refusal_of_the_service_itself_is_final(call, answer, is_final, t
     async def main():
         service = StubService(lambda _: 2.0)
         service.hook = lambda asked, _: httpx.Response(404, **answer) if asked == call else None
-        async with service.client() as client:
-            first = await run(client, sources, journal=journal)
-        service.hook = lambda *_: None
-        await anyio.sleep(20)
-        async with service.client() as client:
-            second = await run(client, sources, journal=journal)
+        first, second = await run_and_run_again(service, sources, journal)
         return first["a.mp3"].error, second, sum(service.starts.values())
 
     error, second, starts = in_virtual_time(main)
@@ -952,12 +957,7 @@ def test_an_exception_that_nobody_foresaw_is_an_outcome_and_the_others_go_on(cal
             next(failures, None) if asked == call and service.calls["upload"] + (call == "upload") > 3 else None
         )
         sources = [(f"{n}.mp3", b"%d" % n) for n in range(8)]
-        async with service.client() as client:
-            first = await run(client, sources, journal=journal)
-        service.hook = lambda *_: None
-        await anyio.sleep(20)
-        async with service.client() as client:
-            second = await run(client, sources, journal=journal)
+        first, second = await run_and_run_again(service, sources, journal)
         return service, first, second
 
     service, first, second = in_virtual_time(main)
