@@ -6,6 +6,7 @@ in Python (`Condition`, `Event`, `Future`): interrupted, they stay locked. `Simp
 
 from __future__ import annotations
 
+import inspect
 import os
 import threading
 from contextlib import suppress
@@ -115,13 +116,61 @@ class LoopThread:
             self.calls.discard(call)
             raise ApiConnectionError("the client was closed", maybe_sent=False) from error
 
+    def run_soon(self, step: Callable[[], object]) -> None:
+        """Run a step in the loop, unless it has ended."""
+        if self._loop is not None:
+            with suppress(RuntimeError):  # it has ended
+                self._loop.call_soon_threadsafe(step)
+
     def stop(self, timeout: float | None = None) -> None:
         """Cancel what is under way, and wait for the end of the thread."""
         self.wait_until_started()
-        if self._loop is not None:
-            with suppress(RuntimeError):  # it has ended
-                self._loop.call_soon_threadsafe(self._stopping.set)
+        if self.start_error is None:
+            self.run_soon(self._stopping.set)
         self._thread.join(timeout)
+
+
+class _CallbackRun:
+    """One run of a callback in the thread that waits for a call, while the call's coroutine waits for the callback.
+
+    Attributes:
+        ended: set in the loop when the callback has returned or raised.
+        answers: what it returned.
+        errors: what it raised.
+    """
+
+    def __init__(self, loop: LoopThread, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+        self.ended = anyio.Event()
+        self.answers: list[object] = []
+        self.errors: list[Exception] = []
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+
+    def __call__(self) -> None:
+        """Call it. Ctrl-C, which is no Exception, goes to the thread: it cancels the call."""
+        try:
+            self.answers.append(self._callback(*self._args))
+        except Exception as error:  # noqa: BLE001 - it is raised in the coroutine
+            self.errors.append(error)
+        self._loop.run_soon(self.ended.set)
+
+
+async def run_in_caller(
+    loop: LoopThread, inbox: SimpleQueue[Callable[[], object] | None], callback: Callable[..., object], *args: Any
+) -> None:
+    """Call a callback in the thread that reads `inbox`, and raise what it raises; await what it returns, if need be.
+
+    So a coroutine in the loop meets an error of a sync caller's callback where it would meet an async caller's.
+    """
+    run = _CallbackRun(loop, callback, args)
+    inbox.put(run)
+    await run.ended.wait()
+    if run.errors:
+        raise run.errors.pop()  # popped, or it would be part of a cycle, by its traceback
+    answer = run.answers.pop()
+    if inspect.isawaitable(answer):
+        await answer
 
 
 class PortalCall(Generic[T]):

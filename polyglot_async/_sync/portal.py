@@ -7,7 +7,6 @@ is. And a forked child, which has the portal's memory but not its thread, gets a
 
 from __future__ import annotations
 
-import inspect
 import threading
 import warnings
 import weakref
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 import anyio
 
 from .._errors import ApiConnectionError, ConfigurationError
-from .loop_thread import LoopThread, PortalCall
+from .loop_thread import LoopThread, PortalCall, run_in_caller
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -54,24 +53,19 @@ class Portal:
     def call(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call and wait. Whatever interrupts the wait, Ctrl-C above all, cancels the coroutine and waits for its end.
 
-        An `on_progress` among the arguments is called in this thread.
+        An `on_progress` among the arguments is called in this thread, and what it raises is raised in the coroutine.
         """
-        call: PortalCall[T] = PortalCall(self.running_loop(), function, args, kwargs)
+        loop = self.running_loop()
+        call: PortalCall[T] = PortalCall(loop, function, args, kwargs)
         on_progress: Any = kwargs.get("on_progress")
-        if on_progress is not None:
-            report, inbox = partial(self._report, on_progress), call.inbox
-            kwargs["on_progress"] = lambda done, total: inbox.put(partial(report, done, total))
+        if callable(on_progress):
+            kwargs["on_progress"] = partial(run_in_caller, loop, call.inbox, on_progress)
         try:
             call.start()
             return call.wait()
         except BaseException:
             call.cancel()
             raise
-
-    def _report(self, on_progress: Callable[[int, int | None], object], done: int, total: int | None) -> None:
-        answer = on_progress(done, total)
-        if inspect.isawaitable(answer):
-            self.call(_await, answer)
 
     def iterate(self, iterator: AsyncIterator[T]) -> Iterator[T]:
         """Iterate over an async iterator; leaving early closes it."""
@@ -211,10 +205,6 @@ def _stop_unclosed(loop: LoopThread, name: str) -> None:
 
 
 _END: Any = object()
-
-
-async def _await(awaitable: Awaitable[T]) -> T:
-    return await awaitable
 
 
 async def _next_of(iterator: AsyncIterator[Any]) -> Any:

@@ -5,16 +5,21 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import anyio
+import httpx
 import pytest
+from money_server import DRAIN, HEAD, Step, http
 
 from polyglot_async import (
     ApiConnectionError,
+    AsyncPolyglot,
     BatchProgress,
     ConfigurationError,
     NotFoundError,
     Polyglot,
+    ServerError,
     TaskStatus,
     webhooks,
 )
@@ -72,6 +77,79 @@ def test_a_progress_callback_that_raises_ends_the_upload(sandbox, client, until)
         client.transcriptions.upload((DATA[:1000] for _ in range(10**6)), on_progress=refuse)
     until(lambda: sandbox.ledger.entries("upload")[0].bytes_in)
     assert {} == sandbox.state()["tasks"]
+
+
+ALIKE = (RuntimeError("enough"), httpx.ReadTimeout("slow"), ServerError("down", status_code=503), OSError("gone"))
+
+
+@pytest.mark.parametrize("error", ALIKE, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("at", [0, 1])
+def test_what_a_progress_callback_raises_is_raised_as_it_is_and_nothing_is_sent_again(misbehaving, error, at):
+    def refuse(done, total):
+        if (done > 0) == at:
+            raise error
+
+    server = misbehaving()
+    with Polyglot("sk_test", base_url=server.url) as client, pytest.raises(type(error)) as caught:
+        client.transcriptions.upload(DATA, on_progress=refuse)
+    assert caught.value is error
+    assert server.heads <= 1
+    assert [] == server.made
+
+
+async def upload_async(url, on_progress):
+    async with AsyncPolyglot("sk_test", base_url=url) as client:
+        return await client.transcriptions.upload(DATA, on_progress=on_progress)
+
+
+def upload_sync(url, on_progress):
+    with Polyglot("sk_test", base_url=url) as client:
+        return client.transcriptions.upload(DATA, on_progress=on_progress)
+
+
+@pytest.mark.parametrize("is_async_callback", [False, True], ids=["plain callback", "async callback"])
+@pytest.mark.parametrize("is_sync", [True, False], ids=["sync client", "async client"])
+def test_a_task_that_an_early_answer_names_is_the_task_though_the_callback_fails(
+    misbehaving, until, is_sync, is_async_callback
+):
+    """It is paid for: the error of a callback must not lose its id."""
+    answer = Step(reads=HEAD, makes=True, answer=lambda task_id: http(200, {"task_id": task_id}), then=DRAIN)
+    server = misbehaving(answer)
+
+    def refuse(done, total):
+        if done:
+            until(lambda: server.answered)
+            raise RuntimeError("enough")
+
+    async def refuse_later(done, total):
+        refuse(done, total)
+
+    on_progress = refuse_later if is_async_callback else refuse
+    upload = upload_sync if is_sync else partial(anyio.run, upload_async)
+    assert "task-1" == upload(server.url, on_progress).task_id
+    assert (1, 1) == (server.heads, len(server.made))
+
+
+def test_a_progress_callback_may_call_the_same_client(client, start):
+    task, seen = start(), []
+
+    def ask(done, total):
+        seen.append(client.transcriptions.get(task).task_id)
+
+    client.transcriptions.upload(DATA, on_progress=ask)
+    assert {task} == set(seen)
+
+
+def test_a_progress_callback_may_close_the_client(sandbox, client):
+    with pytest.raises(ApiConnectionError, match="the client was closed during the call"):
+        client.transcriptions.upload(DATA, on_progress=lambda done, total: client.close())
+    assert {} == sandbox.state()["tasks"]
+
+
+def test_a_progress_callback_that_cannot_be_called_is_refused_before_anything_is_sent(sandbox, client):
+    with pytest.raises(TypeError, match="on_progress is 'quick'"):
+        client.transcriptions.upload(DATA, on_progress="quick")
+    assert [] == sandbox.ledger.entries("upload")
 
 
 def test_the_list_may_be_left_early(sandbox, client, start):

@@ -464,7 +464,7 @@ def test_an_interrupt_at_any_moment_of_a_call_leaves_the_client_usable(sandbox, 
 def test_an_interrupt_at_any_moment_of_a_call_leaves_no_task_behind(portal, progress):
     async def work(on_progress=None):
         if on_progress is not None:
-            on_progress(0, None)
+            await on_progress(0, None)
         await anyio.sleep(0.001)
 
     idle = portal.call(running_tasks)
@@ -509,7 +509,7 @@ def slow_end():
 def test_what_interrupts_a_call_is_raised_when_the_call_has_cleaned_up(portal, slow_end):
     async def work(on_progress):
         async with slow_end():
-            on_progress(0, 0)
+            await on_progress(0, 0)
             await anyio.sleep_forever()
 
     def interrupt(done, total):
@@ -575,6 +575,42 @@ def test_an_async_progress_callback_is_awaited_too(client):
 
     client.transcriptions.upload(b"audio", on_progress=note)
     assert [(0, False), (5, False)] == steps
+
+
+def test_what_a_callback_raises_is_raised_where_the_coroutine_awaits_it(portal):
+    error = RuntimeError("enough")
+
+    def refuse(done, total):
+        raise error
+
+    async def work(on_progress):
+        try:
+            await on_progress(0, 0)
+        except RuntimeError as raised:
+            return raised
+
+    assert error is portal.call(work, on_progress=refuse)
+
+
+def test_a_coroutine_waits_for_its_callback_and_no_longer_than_it_wants(portal):
+    steps, left = [], threading.Event()
+
+    def note(done, total):
+        if done:
+            left.wait(10)
+        steps.append(f"callback {done}")
+
+    async def work(on_progress):
+        await on_progress(0, 1)
+        steps.append("coroutine")
+        with anyio.move_on_after(0.01):
+            await on_progress(1, 1)
+        left.set()
+        return "left"
+
+    assert "left" == portal.call(work, on_progress=note)
+    assert ["callback 0", "coroutine", "callback 1"] == steps
+    portal.call(anyio.sleep, 0)
 
 
 def test_progress_of_a_download_is_reported_in_the_calling_thread(client, tmp_path):
