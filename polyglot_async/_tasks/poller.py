@@ -1,8 +1,11 @@
 """One poller serves every wait of the client.
 
 There is no task in the background: one waiter runs the polling loop; when its own wait is over, another takes over.
-A single wait asks for its one task; several ask for the list, newest first, and singly for tasks that fell off it.
-Webhook events end waits without a poll.
+A single wait asks for its one task; several ask for the list, newest first, and singly for tasks that fell off it, or
+for all where the list cannot be read or is stale. Webhook events end waits without a poll.
+
+A 404 of a task that is known to have been started means "not yet": replicas lag behind (A19). It is believed once it
+has lasted for a minute.
 """
 
 from __future__ import annotations
@@ -23,12 +26,12 @@ from .._errors import (
     PolyglotError,
     ResponseDecodeError,
     ServiceUnavailableError,
-    WaitTimeoutError,
     require_result,
 )
-from .._http.retry import LONGEST_RETRY_AFTER, Action, delay, is_outage, next_action
+from .._http.retry import LONGEST_RETRY_AFTER, Action, delay, is_outage, next_action, stops_batch
 from .pagination import TaskPages
-from .schedule import SLACK, PollSchedule, TaskDurations, coalesce
+from .schedule import NOT_YET_SECONDS, OVERDUE, SAFETY_NET_SECONDS, SLACK, PollSchedule, TaskDurations, coalesce
+from .waits import Wait, after_event, overdue_wait, timeout_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,29 +45,10 @@ logger = logging.getLogger("polyglot_async")
 
 _MOST_UNREADABLE_ANSWERS = 5
 _REMEMBERED_STARTS = 10_000
-SAFETY_NET_SECONDS = 60.0
-"""With webhook events, a task is polled after this long, or sooner when it is overdue."""
-OVERDUE = 2.0
-"""Overdue is what takes this many times as long as tasks do."""
 _MOST_MISSED_EVENTS = 2
 """So many ends in a row without an event, and tasks are polled as without webhooks until the next event comes."""
-
-
-@attrs.define(eq=False, repr=False)
-class _Wait:
-    """One wait. `has_known_start` is True where the task was started by this client, so that its age is known."""
-
-    task: Task
-    transport: Transport
-    started: float
-    has_known_start: bool
-    poll_interval: float | None
-    outage_timeout: float
-    polled: float | None = None
-    was_seen: bool = False
-    is_over: bool = False
-    changed: anyio.Event = attrs.field(factory=anyio.Event)
-    error: PolyglotError | None = None
+WITHOUT_LIST_SECONDS = 600.0
+"""So long each task is asked for by itself after the list was refused, or was found to be stale."""
 
 
 @attrs.define(eq=False, repr=False)
@@ -78,7 +62,7 @@ class TaskPoller:
     _known: KnownTasks
     _schedule: PollSchedule = attrs.field(factory=PollSchedule)
     receivers: int = 0
-    _waits: dict[str, list[_Wait]] = attrs.field(factory=dict, init=False)
+    _waits: dict[str, list[Wait]] = attrs.field(factory=dict, init=False)
     _durations: TaskDurations = attrs.field(factory=TaskDurations, init=False)
     _started: OrderedDict[str, float] = attrs.field(factory=OrderedDict, init=False)
     _events: OrderedDict[str, WebhookEvent] = attrs.field(factory=OrderedDict, init=False)
@@ -92,6 +76,8 @@ class TaskPoller:
     _unreadable: int = attrs.field(default=0, init=False)
     _last_error: PolyglotError | None = attrs.field(default=None, init=False)
     _unknown_statuses: set[str] = attrs.field(factory=set, init=False)
+    _missing_since: dict[str, float] = attrs.field(factory=dict, init=False)
+    _list_not_before: float = attrs.field(default=float("-inf"), init=False)
 
     async def wait(
         self,
@@ -101,23 +87,25 @@ class TaskPoller:
         timeout: float | None = None,
         poll_interval: float | None = None,
         outage_timeout: float = math.inf,
+        is_ours: bool = False,
     ) -> Task:
         """Wait until a task is completed, and return it.
 
-        With a `timeout` of 0 the task is looked at once.
+        With a `timeout` of 0 the task is looked at once. `is_ours`: it certainly was started, if not by this client.
 
         Raises:
             ServiceUnavailableError: the service has not answered polls for `outage_timeout` seconds.
             TaskFailedError: it failed.
             TaskCancelledError: it was cancelled.
             WaitTimeoutError: it was not final after `timeout` seconds; its cause is the last error, if polls failed.
-            NotFoundError: there is no such task.
+            NotFoundError: there is no such task; for one that certainly was started, for a minute.
         """
         if not task.status.is_final:
             started = self._started.pop(task.task_id, None)
             now = transport.runtime.monotonic()
             began = now if started is None else started
-            wait = _Wait(task, transport, began, started is not None, poll_interval, outage_timeout)
+            is_ours = is_ours or started is not None or task.task_id in self._known.own
+            wait = Wait(task, transport, began, started is not None, is_ours, poll_interval, outage_timeout)
             self._waits.setdefault(task.task_id, []).append(wait)
             try:
                 if timeout == 0:
@@ -137,7 +125,7 @@ class TaskPoller:
                 error.task = task
                 raise error from wait.error.__cause__ or wait.error
             if not wait.is_over:
-                raise self._timeout_error(wait, timeout) from self._last_error
+                raise timeout_error(wait, timeout, self._last_error) from self._last_error
         require_result(task)
         return task
 
@@ -158,16 +146,7 @@ class TaskPoller:
                 self._events.popitem(last=False)
             self._wake.set()
 
-    def _timeout_error(self, wait: _Wait, timeout: float | None) -> WaitTimeoutError:
-        seen = f"last seen {wait.task.status.value}" if wait.was_seen else "last seen: never"
-        failed = f"; the last poll failed: {self._last_error}" if self._last_error is not None else ""
-        advice = "It goes on: wait for it again" if wait.was_seen else "Wait for it again when the service answers"
-        return WaitTimeoutError(
-            f"task {wait.task.task_id} was not done after {timeout} s of waiting ({seen}){failed}. {advice}",
-            task=wait.task,
-        )
-
-    async def _until_over(self, wait: _Wait) -> None:
+    async def _until_over(self, wait: Wait) -> None:
         self._wake.set()
         while not wait.is_over:
             if self._is_running:
@@ -176,7 +155,7 @@ class TaskPoller:
             else:
                 await self._run(wait)
 
-    async def _look_once(self, wait: _Wait) -> None:
+    async def _look_once(self, wait: Wait) -> None:
         """Ask for one task now, whatever the schedule says."""
         self._apply_events()
         if not wait.is_over:
@@ -186,7 +165,7 @@ class TaskPoller:
             except PolyglotError as error:
                 self._failed(error, [wait.task.task_id], wait.transport.runtime)
 
-    async def _run(self, own: _Wait) -> None:
+    async def _run(self, own: Wait) -> None:
         """Poll for all waits, until the caller's own is over."""
         self._is_running = True
         try:
@@ -212,30 +191,29 @@ class TaskPoller:
             event = self._events.pop(task_id)
             self._missed_events = 0
             for wait in self._waits[task_id]:
-                self._see(wait, _after(wait.task, event))
+                self._see(wait, after_event(wait.task, event))
 
     def _next_poll_at(self, now: float) -> float:
         expected = self._durations.expected()
         dues: list[float] = []
-        fixed = math.inf
+        fixed: list[float] = []
         for waits in self._waits.values():
             for wait in waits:
-                if wait.poll_interval is not None:
-                    last = wait.started if wait.polled is None else wait.polled
-                    fixed = min(fixed, last + wait.poll_interval)
-                elif not wait.is_over:
-                    dues.append(self._due(wait, now))
+                if not wait.is_over:
+                    (dues if wait.poll_interval is None else fixed).append(self._due(wait, now))
         due = coalesce(dues, SLACK * expected.seconds if expected else 0.0)
-        due = min(fixed, max(due, self._last_poll + self._schedule.min_interval))
+        due = min(*fixed, max(due, self._last_poll + self._schedule.min_interval), math.inf)
         return max(due, self._not_before)
 
-    def _due(self, wait: _Wait, now: float) -> float:
+    def _due(self, wait: Wait, now: float) -> float:
+        last = wait.started if wait.polled is None else wait.polled
+        if wait.poll_interval is not None:
+            return last + wait.poll_interval
         if not wait.has_known_start and wait.polled is None:
             return now  # it may have ended long ago
         expected = self._durations.expected(wait.task.audio_duration_seconds) if wait.has_known_start else None
         if self.receivers and self._missed_events < _MOST_MISSED_EVENTS:
             overdue = OVERDUE * expected.seconds + 10 * self._schedule.min_interval if expected else SAFETY_NET_SECONDS
-            last = wait.started if wait.polled is None else wait.polled
             return last + min(SAFETY_NET_SECONDS, overdue)
         return self._schedule.next_poll_at(wait.started, wait.polled, now, expected)
 
@@ -250,20 +228,35 @@ class TaskPoller:
                         transport = wait.transport
         # Repeated here and not below, so that each failure is known to whoever gives up waiting.
         transport = attrs.evolve(transport, max_retries=0)
-        polled = list(wanted)
+        now = transport.runtime.monotonic()
+        polled = asked = list(wanted)
+        reads_list = len(wanted) > 1 and now >= self._list_not_before
         try:
-            if len(wanted) == 1:
-                await self._poll_one(transport, polled[0])
-            else:
+            if reads_list:
                 await self._poll_list(transport, wanted)
+                reads_list = False
+            elif len(wanted) > 1:
+                wanted = self._due_tasks(now)
+            for task_id in wanted:  # fell off the list, or was never there
+                asked = [task_id]
+                await self._poll_one(transport, task_id)
             self._unreadable = self._failures = 0
             self._last_error = self._down_since = None
         except PolyglotError as error:
-            self._failed(error, polled, transport.runtime)
+            self._failed(error, polled if stops_batch(error) else asked, transport.runtime, reads_list=reads_list)
         self._last_poll = transport.runtime.monotonic()
 
-    def _failed(self, error: PolyglotError, polled: Iterable[str], runtime: Runtime) -> None:
-        """Postpone the next poll, or end all waits, after one that failed."""
+    def _due_tasks(self, now: float) -> set[str]:
+        return {
+            task_id
+            for task_id, waits in self._waits.items()
+            if any(self._due(wait, now) <= now for wait in waits if not wait.is_over)
+        }
+
+    def _failed(
+        self, error: PolyglotError, polled: Iterable[str], runtime: Runtime, *, reads_list: bool = False
+    ) -> None:
+        """Postpone the next poll after one that failed, do without the list, or end the waits that it was for."""
         if self._passes(error):
             if self._last_error is None:
                 logger.warning("tasks cannot be polled, it is tried again: %s", error)
@@ -276,17 +269,19 @@ class TaskPoller:
                 self._down_since = now
             else:
                 self._give_up(error, now - self._down_since)
+        elif reads_list and not stops_batch(error):
+            logger.warning("the list cannot be read, each task is asked for by itself: %s", error)
+            self._list_not_before = runtime.monotonic() + WITHOUT_LIST_SECONDS
         else:
             for wait in [wait for task_id in polled for wait in self._waits.get(task_id, ())]:
-                if not wait.is_over:  # the page before may have shown its end
-                    self._end(wait, error)
+                self._end(wait, error)
         self._last_error = error
 
     def _give_up(self, error: PolyglotError, down_for: float) -> None:
         """End the waits that wait no longer for a service that does not answer."""
         for waits in self._waits.values():
             for wait in waits:
-                if down_for > wait.outage_timeout and not wait.is_over:
+                if down_for > wait.outage_timeout:
                     message = f"the service could not be reached for {wait.outage_timeout:.0f} s: {error}"
                     self._end(wait, outage := ServiceUnavailableError(message))
                     outage.__cause__ = error
@@ -299,25 +294,52 @@ class TaskPoller:
         return next_action(error, request, body_complete=True) is Action.RETRY
 
     async def _poll_list(self, transport: Transport, wanted: set[str]) -> None:
-        """Read the list, newest first, for as long as that is cheaper than to ask for each task that is left."""
+        """Read the list, newest first, for as long as that is cheaper than to ask for each task that is left.
+
+        What it shows is taken out of `wanted`.
+        """
         pages_without = 0
+        shown: set[str] = set()
         async for page in TaskPages(transport, known=self._known):
             found = [task for task in page.items if task.task_id in wanted]
             for task in found:
                 self._see_all(task)
-            wanted -= {task.task_id for task in found}
+                shown.add(task.task_id)
+            wanted -= shown
             pages_without = 0 if found else pages_without + 1
             if len(wanted) <= 1 or pages_without >= len(wanted):
                 break
-        for task_id in wanted:  # fell off the list, or was never there
-            await self._poll_one(transport, task_id)
+        await self._check_list(transport, shown)
+
+    async def _check_list(self, transport: Transport, shown: Iterable[str]) -> None:
+        """Ask for one task that the list shows unfinished long past its expected end: the list may be stale."""
+        now, expected = transport.runtime.monotonic(), self._durations.expected()
+        least = max(SAFETY_NET_SECONDS, OVERDUE * expected.at_most if expected else 0.0)
+        wait = overdue_wait([wait for task_id in shown for wait in self._waits.get(task_id, ())], now, least)
+        if wait is None:
+            return
+        try:
+            raw = await transport.call(endpoints.get(wait.task.task_id), endpoints.parse_task)
+        except PolyglotError:  # what ends a wait or postpones a poll is for the list to show
+            return
+        task = attrs.evolve(raw.parse(), task_id=wait.task.task_id)
+        if task.status.is_final:
+            logger.warning("the list is stale, each task is asked for by itself: task %s has ended", task.task_id)
+            self._list_not_before = now + WITHOUT_LIST_SECONDS
+            self._see_all(task)
 
     async def _poll_one(self, transport: Transport, task_id: str) -> None:
         try:
             raw = await transport.call(endpoints.get(task_id), endpoints.parse_task)
         except NotFoundError as error:
-            for wait in self._waits.get(task_id, ()):
-                self._end(wait, error)
+            waits, now = self._waits.get(task_id, ()), transport.runtime.monotonic()
+            is_ours = any(wait.is_ours for wait in waits)
+            if is_ours and now - self._missing_since.setdefault(task_id, now) < NOT_YET_SECONDS:
+                for wait in waits:
+                    wait.polled = now
+            else:
+                for wait in waits:
+                    self._end(wait, error)
         else:
             # The answer is about the task that was asked for, even if it writes its id in another way.
             self._see_all(attrs.evolve(raw.parse(), task_id=task_id))
@@ -331,9 +353,10 @@ class TaskPoller:
         for wait in self._waits.get(task.task_id, ()):
             self._see(wait, task)
 
-    def _see(self, wait: _Wait, task: Task) -> None:
+    def _see(self, wait: Wait, task: Task) -> None:
         now = wait.transport.runtime.monotonic()
         wait.task, wait.was_seen = task, True
+        self._missing_since.pop(task.task_id, None)
         if task.status.is_final:
             wait.is_over = True
             wait.changed.set()
@@ -344,17 +367,7 @@ class TaskPoller:
             note = self._durations.finished if wait.is_over else self._durations.unfinished
             note(now - wait.started, task.audio_duration_seconds)
 
-    def _end(self, wait: _Wait, error: PolyglotError) -> None:
-        wait.error, wait.is_over = error, True
-        wait.changed.set()
-
-
-def _after(task: Task, event: WebhookEvent) -> Task:
-    """Return what is known of a task once an event has announced its end."""
-    return attrs.evolve(
-        task,
-        status=event.status,
-        model=event.model or task.model,
-        failure_reason=event.failure_reason,
-        transcript_preview=event.transcript_preview or task.transcript_preview,
-    )
+    def _end(self, wait: Wait, error: PolyglotError) -> None:
+        if not wait.is_over:  # an event, or the page before, may have shown its end
+            wait.error, wait.is_over = error, True
+            wait.changed.set()

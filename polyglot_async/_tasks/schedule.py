@@ -31,6 +31,12 @@ STEP = 0.1
 """Past the expected end, the time between polls is this share of the expected duration."""
 SLACK = 0.05
 """How long, as a share of the expected duration, a poll is put off to catch tasks that end a little later as well."""
+SAFETY_NET_SECONDS = 60.0
+"""With webhook events, a task is polled after this long, or sooner when it is overdue."""
+OVERDUE = 2.0
+"""Overdue is what takes this many times as long as tasks do."""
+NOT_YET_SECONDS = 60.0
+"""So long a 404 of what certainly is there means that a replica lags behind (A19)."""
 
 
 @attrs.frozen

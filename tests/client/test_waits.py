@@ -475,6 +475,168 @@ def test_a_service_that_is_down_for_an_hour_is_asked_rarely_and_then_answers():
     assert polls < 2 * 3600 / 30 + 20
 
 
+# Answers of replicas that lag behind, and lists that cannot be read or are stale.
+
+
+def hides_until(moment, *calls):
+    """Answers 404 to the calls until a moment of virtual time."""
+
+    def hook(call, _):
+        hidden = call in calls and anyio.current_time() < moment
+        return httpx.Response(404, json={"detail": "no such task"}) if hidden else None
+
+    return hook
+
+
+@pytest.mark.parametrize("status", [404, 410])
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_task_that_was_just_started_is_asked_for_until_it_is_there(count, status):
+    async def main():
+        service = StubService(lambda _: 10.0)
+        service.shown = lambda task: task if anyio.current_time() > 20 else None
+        service.hook = lambda call, _: httpx.Response(status) if call == "get" and anyio.current_time() < 20 else None
+        async with service.client() as client:
+            ended = await wait_all(client, await start_all(client, count))
+        return [getattr(task, "status", task) for task in ended], anyio.current_time(), service.calls["get"]
+
+    statuses, ended, polls = in_virtual_time(main)
+    assert ["completed"] * count == statuses
+    assert 20 <= ended < 30
+    assert polls <= 10 * count
+
+
+@pytest.mark.parametrize("moment", [0.0, 300.0])
+def test_a_404_of_a_task_of_ours_is_believed_when_it_has_lasted_for_a_minute(moment):
+    """Also one that the service has shown before: a replica may be behind at any time."""
+
+    async def main():
+        service = StubService(lambda _: 3600.0)
+        service.hook = lambda call, _: httpx.Response(404) if call == "get" and anyio.current_time() >= moment else None
+        async with service.client() as client:
+            [ended] = await wait_all(client, await start_all(client, 1))
+        return type(ended), anyio.current_time()
+
+    error, ended = in_virtual_time(main)
+    assert NotFoundError is error
+    assert 60 <= ended - moment < 150
+
+
+def test_a_second_wait_and_a_look_without_time_know_that_the_task_is_ours():
+    async def main():
+        service = StubService(lambda _: 10.0)
+        service.hook = hides_until(20.0, "get")
+        async with service.client() as client:
+            [task] = await start_all(client, 1)
+            for timeout in (0, 1.0):
+                with pytest.raises(WaitTimeoutError, match="last seen: never"):
+                    await client.transcriptions.wait(task.task_id, timeout=timeout)
+            return await client.transcriptions.wait(task.task_id), await client.transcribe(("b.mp3", AUDIO))
+
+    assert "completed" == in_virtual_time(main)[0].status
+
+
+def test_a_404_of_an_id_of_unknown_age_is_an_error_at_once():
+    async def main():
+        service = StubService(lambda _: 10.0)
+        async with service.client() as client:
+            with pytest.raises(NotFoundError):
+                await client.transcriptions.wait("mistyped")
+        return anyio.current_time(), service.requests
+
+    assert (0.0, 1) == in_virtual_time(main)
+
+
+REFUSALS = {
+    "403": lambda: httpx.Response(403, json={"detail": "your role may not list tasks"}),
+    "404": lambda: httpx.Response(404),
+    "422": lambda: httpx.Response(422, json={"detail": [{"loc": ["query", "limit"], "msg": "too large"}]}),
+    "nonsense": lambda: httpx.Response(200, json="tasks"),
+}
+
+
+@pytest.mark.parametrize("answer", REFUSALS)
+def test_where_the_list_cannot_be_read_each_task_is_asked_for_when_it_is_due(answer):
+    async def main():
+        service = StubService(lambda number: 10.0 * number)
+        service.hook = lambda call, _: REFUSALS[answer]() if call == "list" else None
+        async with service.client() as client:
+            ended = await wait_all(client, await start_all(client, 5))
+        return [getattr(task, "status", task) for task in ended], service.calls, anyio.current_time()
+
+    statuses, calls, ended = in_virtual_time(main)
+    assert ["completed"] * 5 == statuses
+    assert calls["list"] <= 5, "what cannot be read is not asked for each time"
+    assert calls["get"] <= 5 * 15, "as many as each wait by itself needs"
+    assert ended < 70
+
+
+def test_a_list_that_can_be_read_again_is_read_again():
+    async def main():
+        service = StubService(lambda _: 1800.0)
+        service.hook = lambda call, _: httpx.Response(403) if call == "list" and anyio.current_time() < 60 else None
+        async with service.client() as client:
+            await wait_all(client, await start_all(client, 20))
+        return service.calls
+
+    calls = in_virtual_time(main)
+    assert 10 < calls["list"] < 60
+    assert calls["get"] < 20 * 30
+
+
+def test_a_task_that_may_not_be_read_does_not_end_the_waits_for_others():
+    async def main():
+        service = StubService(lambda number: 10.0 * number)
+        service.hook = lambda call, request: (
+            httpx.Response(403) if call == "list" or request.url.path.endswith("task-2") else None
+        )
+        async with service.client() as client:
+            return await wait_all(client, await start_all(client, 3))
+
+    first, second, third = in_virtual_time(main)
+    assert ("completed", 403, "completed") == (first.status, second.status_code, third.status)
+
+
+@pytest.mark.parametrize("count", [2, 40])
+def test_a_list_that_shows_ended_tasks_as_unfinished_is_found_out(count):
+    async def main():
+        service = StubService(lambda _: 10.0)
+
+        def stale(call, _, answer):
+            if call == "list":
+                for task in (content := answer.json())["items"]:
+                    task["status"] = "processing"
+                return httpx.Response(200, json=content)
+            return answer
+
+        service.after = stale
+        async with service.client() as client:
+            ended = await wait_all(client, await start_all(client, count))
+            first = anyio.current_time()
+            await wait_all(client, await start_all(client, count))
+        return [getattr(task, "status", task) for task in ended], first, anyio.current_time() - first, service.calls
+
+    statuses, first, second, calls = in_virtual_time(main)
+    assert ["completed"] * count == statuses
+    assert first < 130
+    assert second < 130
+    assert calls["get"] < 8 * count
+
+
+def test_long_tasks_cost_few_requests_beside_the_list():
+    """What the list shows is true: each task is asked for a few times in two hours, and one at a time."""
+
+    async def main():
+        service = StubService(lambda _: 7200.0)
+        async with service.client() as client:
+            ended = await wait_all(client, await start_all(client, 10))
+        return {task.status for task in ended}, service.calls
+
+    statuses, calls = in_virtual_time(main)
+    assert {"completed"} == statuses
+    assert calls["get"] <= 10 * 7
+    assert calls["get"] <= calls["list"]
+
+
 # After the start, every error says which task goes on.
 
 

@@ -1,0 +1,88 @@
+"""One wait for a task, as the poller knows it. Times are handed in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+import attrs
+
+from .._errors import WaitTimeoutError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .._errors import PolyglotError
+    from .._http.transport import Transport
+    from .._models import Task, WebhookEvent
+
+
+@attrs.define(eq=False, repr=False)
+class Wait:
+    """One wait.
+
+    Attributes:
+        task: as it was last seen.
+        transport: sends its polls.
+        started: when the task was started, or else the wait, by the monotonic clock.
+        has_known_start: the task was started by this client, so that its age is known.
+        is_ours: the task certainly was started.
+        poll_interval: seconds between its polls, or None for the usual schedule.
+        outage_timeout: how many seconds without an answer of the service end it.
+        polled: when the task was last seen unfinished, or not at all.
+        checked_age: how old the task was when the list was last checked by asking for it, in seconds.
+        was_seen: an answer has shown the task.
+        is_over: it has ended, with `error` if there is one.
+        changed: set when it has ended, and when it is to run the polling loop.
+    """
+
+    task: Task
+    transport: Transport
+    started: float
+    has_known_start: bool
+    is_ours: bool
+    poll_interval: float | None
+    outage_timeout: float
+    polled: float | None = None
+    checked_age: float = 0.0
+    was_seen: bool = False
+    is_over: bool = False
+    changed: anyio.Event = attrs.field(factory=anyio.Event)
+    error: PolyglotError | None = None
+
+
+def overdue_wait(waits: Iterable[Wait], now: float, least_age: float) -> Wait | None:
+    """Return the wait whose task is to be asked for because the list shows it unfinished, and note that it is.
+
+    Its task is `least_age` seconds old or older, and twice as old as when it was last asked for: a long one costs few
+    requests.
+    """
+    overdue = [
+        wait for wait in waits if not wait.is_over and now - wait.started >= max(least_age, 2 * wait.checked_age)
+    ]
+    wait = min(overdue, key=lambda wait: wait.checked_age, default=None)
+    if wait is not None:
+        wait.checked_age = now - wait.started
+    return wait
+
+
+def after_event(task: Task, event: WebhookEvent) -> Task:
+    """Return what is known of a task once an event has announced its end."""
+    return attrs.evolve(
+        task,
+        status=event.status,
+        model=event.model or task.model,
+        failure_reason=event.failure_reason,
+        transcript_preview=event.transcript_preview or task.transcript_preview,
+    )
+
+
+def timeout_error(wait: Wait, timeout: float | None, last_error: PolyglotError | None) -> WaitTimeoutError:
+    """Return the error of a wait that was not over after `timeout` seconds."""
+    seen = f"last seen {wait.task.status.value}" if wait.was_seen else "last seen: never"
+    failed = f"; the last poll failed: {last_error}" if last_error is not None else ""
+    advice = "It goes on: wait for it again" if wait.was_seen else "Wait for it again when the service answers"
+    return WaitTimeoutError(
+        f"task {wait.task.task_id} was not done after {timeout} s of waiting ({seen}){failed}. {advice}",
+        task=wait.task,
+    )
