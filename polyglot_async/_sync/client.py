@@ -21,6 +21,9 @@ class Polyglot(Twin[AsyncPolyglot]):
     which starts with the first call; it may be used from several threads, and from a thread that runs a loop, such as
     a notebook's. Ctrl-C cancels the call under way and closes its connection. After `os.fork` make a new client.
 
+    A task that a call has started goes on when Ctrl-C, or `close()` in another thread, ends the call: it is the `task`
+    of what is raised.
+
     The parameters and errors are those of `AsyncPolyglot`. A callback for the progress of a call is called in the
     thread that made the call; that of a batch in the client's own. An `http_client` of your own is closed with this
     client, whose loop its connections are bound to.

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable, Callable
 
+    from .._models import Task
+
 T = TypeVar("T")
 
 
@@ -201,6 +203,9 @@ class PortalCall(Generic[T]):
         self._scope: anyio.CancelScope | None = None
         self._error: BaseException | None = None
         self._results: list[T] = []
+        # What a cancellation carries out of the coroutine.
+        self._task: Task | None = None
+        self._maybe_sent: bool | None = None
 
     def start(self) -> None:
         """Start it in the loop."""
@@ -221,11 +226,14 @@ class PortalCall(Generic[T]):
             with anyio.CancelScope() as self._scope:
                 if self._is_cancelled:
                     self._scope.cancel()
-                self._results.append(await self._function(*self._args, **self._kwargs))
-        except anyio.get_cancelled_exc_class():
-            raise
-        except BaseException as error:  # noqa: BLE001 - it is raised in the thread that waits
-            self._error = error
+                try:
+                    self._results.append(await self._function(*self._args, **self._kwargs))
+                except anyio.get_cancelled_exc_class() as cancelled:
+                    self._task = getattr(cancelled, "task", None)
+                    self._maybe_sent = getattr(cancelled, "maybe_sent", None)
+                    raise
+                except BaseException as error:  # noqa: BLE001 - it is raised in the thread that waits
+                    self._error = error
         finally:
             self.end()
 
@@ -240,7 +248,7 @@ class PortalCall(Generic[T]):
         """Wait for the end, and return or raise what the coroutine did.
 
         Raises:
-            ApiConnectionError: the client was closed meanwhile.
+            ApiConnectionError: the client was closed meanwhile. A task that was started is the error's `task`.
         """
         while (callback := self.inbox.get()) is not None:
             callback()
@@ -251,8 +259,30 @@ class PortalCall(Generic[T]):
         finally:
             del error  # or it would be part of a cycle, by its traceback
         if not self._results:
-            raise ApiConnectionError("the client was closed during the call")
+            raise self._closed_error()
         return self._results.pop()
+
+    def _closed_error(self) -> ApiConnectionError:
+        note = self._note()
+        message = "the client was closed during the call" + ("" if note is None else f": {note}")
+        error = ApiConnectionError(message, maybe_sent=self._maybe_sent is not False)
+        error.task = self._task
+        self._task = self._maybe_sent = None  # noted
+        return error
+
+    def explain(self, interrupt: BaseException) -> None:
+        """Note in what has interrupted the call which task it has started, if it was cancelled after that."""
+        note = self._note()
+        if note is not None:
+            vars(interrupt)["task"] = self._task
+            interrupt.add_note(note)
+
+    def _note(self) -> str | None:
+        if self._task is not None:
+            return f"task {self._task.task_id} was started and goes on: wait for it instead of sending its media again"
+        if self._maybe_sent:
+            return "what was sent may have been accepted: look for it among your tasks before you send it again"
+        return None
 
     def cancel(self, *, wait: bool = True) -> None:
         """Cancel it, and wait for its end, unless this thread is the one that it would end in."""

@@ -63,8 +63,9 @@ class Portal:
         try:
             call.start()
             return call.wait()
-        except BaseException:
+        except BaseException as error:
             call.cancel()
+            call.explain(error)
             raise
 
     def iterate(self, iterator: AsyncIterator[T]) -> Iterator[T]:

@@ -6,11 +6,12 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from operator import attrgetter
 
 import anyio
 import httpx
 import pytest
-from money_server import DRAIN, HEAD, Step, http
+from money_server import DRAIN, HEAD, MIDDLE, RESET, SILENCE, Step, http
 
 from polyglot_async import (
     ApiConnectionError,
@@ -295,6 +296,94 @@ def test_a_refused_connection_is_our_error_here_too(free_port):
 
 
 # Closed clients, and batches and streams that are used in another way than they are meant to
+
+
+CANCELLATIONS_CARRY = pytest.mark.xfail(strict=True, reason="cancellations do not carry yet what the call has started")
+SOURCES = {"a file": ("talk.mp3", b"ID3 audio"), "a URL": "https://media.example/talk.mp3"}
+
+
+def closed_during(server, call, until, is_time):
+    """Close the client in another thread when it is time; return the error that the call ends with."""
+    client = Polyglot("sk_test", base_url=server.url)
+    closing = threading.Thread(target=lambda: (until(is_time), client.close()))
+    closing.start()
+    try:
+        with pytest.raises(ApiConnectionError, match=r"^the client was closed during the call") as caught:
+            call(client)
+    finally:
+        closing.join(10)
+    return caught.value
+
+
+@CANCELLATIONS_CARRY
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("stage", ["get", "result"])
+def test_a_close_during_transcribe_leaves_the_task_to_its_caller(misbehaving, until, source, stage):
+    """It was paid for: it can be waited for and fetched."""
+    server = misbehaving()
+    status = {"get": "processing", "result": "completed"}[stage]
+    server.shows = lambda task: {**task, "status": status}
+    server.on_get = lambda kind, _: Step(then=SILENCE) if kind == "result" else None
+    looks = ("result",) if stage == "result" else ("get", "list")
+    error = closed_during(
+        server,
+        lambda client: client.transcribe(SOURCES[source]),
+        until,
+        lambda: any(server.requests[kind] for kind in looks),
+    )
+    assert ("task-1", True) == (error.task.task_id, error.maybe_sent)
+    assert "task task-1 was started and goes on: wait for it" in str(error)
+    server.shows, server.on_get = (lambda task: {**task, "status": "completed"}), lambda *_: None
+    with Polyglot("sk_test", base_url=server.url) as client:
+        task = client.transcriptions.wait(error.task)
+        assert "words" == client.transcriptions.result(task).text
+    assert 1 == len(server.made)
+
+
+CUT_OFF = {
+    "the body was whole": (Step(makes=True, then=SILENCE), attrgetter("bodies"), True),
+    "the body was not whole": (Step(reads=MIDDLE, then=SILENCE), attrgetter("heads"), False),
+    "it is being looked for": (Step(makes=True, then=RESET), lambda server: server.requests["list"], True),
+}
+
+
+@CANCELLATIONS_CARRY
+@pytest.mark.parametrize("call", ["upload", "transcribe"])
+@pytest.mark.parametrize("what", CUT_OFF)
+def test_a_close_during_an_upload_says_whether_it_may_have_been_accepted(misbehaving, until, call, what):
+    step, is_time, maybe_sent = CUT_OFF[what]
+    server = misbehaving(step)
+    server.on_get = lambda *_: Step(then=SILENCE)
+    data = bytes(32 << 20)  # more than the buffers of two sockets hold
+    calls = {
+        "upload": lambda client: client.transcriptions.upload(("a.mp3", data)),
+        "transcribe": lambda client: client.transcribe(("a.mp3", data)),
+    }
+    error = closed_during(server, calls[call], until, partial(is_time, server))
+    assert (None, maybe_sent) == (error.task, error.maybe_sent)
+    assert maybe_sent == ("may have been accepted: look for it among your tasks" in str(error))
+
+
+LONG_TRANSCRIPTION = """
+import sys
+from polyglot_async import Polyglot
+
+url, key = sys.argv[1:]
+with Polyglot(key, base_url=url) as client:
+    try:
+        client.transcribe(b"audio")
+    except KeyboardInterrupt as interrupt:
+        print("interrupted", client.transcriptions.get(interrupt.task).status, *interrupt.__notes__)
+"""
+
+
+@CANCELLATIONS_CARRY
+def test_ctrl_c_during_transcribe_leaves_the_task_to_its_caller(polyglot_sandbox_factory, script, until):
+    sandbox = polyglot_sandbox_factory(engine=ScriptedEngine(seconds=600))
+    process = script(LONG_TRANSCRIPTION, sandbox.url, sandbox.api_key)
+    until(lambda: sandbox.ledger.count("get") + sandbox.ledger.count("list"))
+    out, _ = interrupted(process)
+    assert out.startswith("interrupted processing task ")
 
 
 LATE_CALLS = {

@@ -8,6 +8,7 @@ import contextvars
 import gc
 import io
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -33,6 +34,7 @@ from polyglot_async import (
     ConfigurationError,
     NotFoundError,
     Polyglot,
+    Task,
     TaskStatus,
     WebhookEvent,
 )
@@ -213,6 +215,59 @@ def test_closing_ends_the_calls_of_other_threads(polyglot_sandbox_factory):
     client.close()
     thread.join(5)
     assert ["the client was closed during the call"] == errors
+
+
+RUNNING = Task(task_id="task-1", status=TaskStatus.PROCESSING)
+
+
+def carries(**known):
+    """A call that is cut off, and whose cancellation carries what is known of the task."""
+
+    async def work(on_progress):
+        try:
+            await on_progress(0, 0)
+            await anyio.sleep_forever()
+        except anyio.get_cancelled_exc_class() as cancelled:
+            vars(cancelled).update(known)
+            raise
+
+    return work
+
+
+CARRIED = {
+    "a task": ({"task": RUNNING}, True, "task task-1 was started and goes on: wait for it"),
+    "sent whole": ({"maybe_sent": True}, True, "what was sent may have been accepted: look for it"),
+    "not sent whole": ({"maybe_sent": False}, False, None),
+    "nothing": ({}, True, None),
+}
+
+
+@pytest.mark.parametrize("what", CARRIED)
+def test_what_a_close_cuts_off_says_what_it_has_started(portal, what):
+    known, maybe_sent, words = CARRIED[what]
+    with pytest.raises(ApiConnectionError) as caught:
+        portal.call(carries(**known), on_progress=lambda done, total: portal.close())
+    error = pickle.loads(pickle.dumps(caught.value))
+    assert (known.get("task"), maybe_sent) == (error.task, error.maybe_sent)
+    if words is None:
+        assert "the client was closed during the call" == str(error)
+    else:
+        assert str(error).startswith(f"the client was closed during the call: {words}")
+    assert not hasattr(caught.value, "__notes__")
+
+
+@pytest.mark.parametrize("what", CARRIED)
+def test_what_interrupts_a_call_says_what_it_has_started(portal, what):
+    known, _, words = CARRIED[what]
+
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        portal.call(carries(**known), on_progress=interrupt)
+    assert known.get("task") is getattr(caught.value, "task", None)
+    notes = getattr(caught.value, "__notes__", [])
+    assert [words] == [note[: len(words)] for note in notes] if words else notes == []
 
 
 def test_a_client_of_httpx_is_closed_with_the_loop_that_it_lived_in(sandbox):
