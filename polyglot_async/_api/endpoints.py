@@ -11,7 +11,7 @@ from contextlib import suppress
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote, urljoin
+from urllib.parse import SplitResult, parse_qsl, quote, urljoin, urlsplit
 
 from .._arguments import check_text
 from .._errors import ResponseDecodeError
@@ -172,15 +172,29 @@ def parse_started(response: ApiResponse) -> Task:
     except ResponseDecodeError:
         # 201 and 202 may name what was created in `Location` alone (RFC 9110, 15.3.2), and so does 303 (15.4.4).
         with suppress(ValueError):
+            base_url = response.url.rpartition(f"{LIST.template}/")[0]
             location = response.headers.get("location", "")
-            return read_started({"task_id": started_task_id(location and urljoin(response.url, location))})
+            return read_started({"task_id": started_task_id(location and urljoin(response.url, location), base_url)})
         raise
 
 
-def started_task_id(location: str) -> str:
-    """Return the id of the task that lies at the URL of a `Location`, or an empty string."""
-    task_id = task_id_in(location.partition("?")[0].partition("#")[0].rstrip("/"))
+def started_task_id(location: str, base_url: str) -> str:
+    """Return the id of the task that a `Location` names, an absolute URL, or an empty string.
+
+    A task lies, as its result does, below the base URL alone: other pages of its host may have paths that end alike.
+    """
+    try:
+        target, base = urlsplit(location), urlsplit(base_url)
+        is_of_this_api = _origin(target) == _origin(base) and target.path.startswith(f"{base.path}{LIST.template}/")
+    except ValueError:
+        return ""
+    task_id = task_id_in(target.path.removeprefix(base.path).rstrip("/")) if is_of_this_api else ""
     return "" if task_id in _CALL_NAMES else task_id
+
+
+def _origin(parts: SplitResult) -> tuple[str, bytes, int | None]:
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, (parts.hostname or "").encode("idna"), port
 
 
 def parse_task(response: ApiResponse) -> Task:

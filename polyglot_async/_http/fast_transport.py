@@ -1,4 +1,4 @@
-"""An httpx transport for large bodies and many calls: `SocketBackend` below httpcore, a small pool above it.
+"""An httpx transport for large bodies and many calls: `SocketStream` below httpcore, a small pool above it.
 
 httpcore's own pool looks at every connection whenever a request begins or ends; here idle connections are kept on a
 stack, so that the cost of a call does not grow with their number, and the fewest are kept warm.
@@ -15,7 +15,7 @@ import ssl
 import sys
 import urllib.request
 from collections.abc import AsyncGenerator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -24,7 +24,8 @@ import anyio.to_thread
 import httpcore
 import httpx
 
-from .socket_backend import SLICE, SocketBackend
+from .socket_backend import SocketBackend
+from .socket_stream import SLICE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
@@ -33,6 +34,8 @@ logger = logging.getLogger("polyglot_async")
 
 EARLY_SUCCESS: Final = "early_success"
 """Extension of a request: what is awaited when a success comes before the request was sent whole."""
+UNREADABLE_LOCATION: Final = "unreadable_location"
+"""Extension of a response: a `Location` that is no URL. As a header it would make httpx fail and lose the status."""
 LIMITS: Final = httpx.Limits(max_connections=100, max_keepalive_connections=20)
 
 # Subclasses come before their bases: the first that fits is the most specific.
@@ -97,7 +100,7 @@ class _Connection(httpcore.AsyncHTTPConnection):
                 is_accepted = stream is not None and await stream.is_accepted_early()
             if not is_accepted or not isinstance(error, Exception):
                 raise
-            logger.warning("the upload broke off after the service had accepted it: %r", error)
+            logger.warning("the upload broke off after the service had accepted it: %r", error.__cause__ or error)
             raise httpcore.WriteError(str(error)) from error  # httpcore reads the answer after one
         finally:
             if stream is not None:
@@ -172,7 +175,10 @@ class FastTransport(httpx.AsyncBaseTransport):
         chunks = aiter(cast("httpx.AsyncByteStream", request.stream))
         try:
             with _httpx_errors():
-                return await self._exchange(request, chunks)
+                while True:
+                    # The next connection is tried where an idle one was dead: no byte of the request was sent.
+                    with suppress(httpcore.ConnectionNotAvailable):
+                        return await self._exchange(request, chunks)
         finally:
             # httpcore leaves a body that was not sent to its end to the garbage collector; it may hold a file open.
             if isinstance(chunks, AsyncGenerator):
@@ -205,12 +211,15 @@ class FastTransport(httpx.AsyncBaseTransport):
         finally:
             if content is not None:
                 await content.aclose()
-        return httpx.Response(
+        answer = httpx.Response(
             status_code=response.status,
             headers=response.headers,
             stream=_Body(response, partial(self._release, connection)),
             extensions=response.extensions,
         )
+        if answer.is_redirect:
+            _set_aside_unreadable_location(answer, url)
+        return answer
 
     async def aclose(self) -> None:
         """Close every connection; requests that are under way fail, and so does every later one."""
@@ -276,6 +285,21 @@ class FastTransport(httpx.AsyncBaseTransport):
         most = min(self._max_idle, self._max_connections - len(self._busy))
         while self._idle and (len(self._idle) > most or self._idle[0].has_expired()):
             await self._idle.pop(0).aclose()
+
+
+def _set_aside_unreadable_location(response: httpx.Response, url: httpx.URL) -> None:
+    """Move a `Location` that is no URL to the extension `UNREADABLE_LOCATION`; `url` is what has answered."""
+    location = response.headers.get("location")
+    if location is None:
+        return
+    try:  # all that httpx does with one, even where it is not followed
+        target = httpx.URL(location)
+        if target.scheme and not target.host:
+            target = target.copy_with(host=url.host)
+        url.join(target)
+    except (httpx.InvalidURL, ValueError):
+        del response.headers["location"]
+        response.extensions[UNREADABLE_LOCATION] = location
 
 
 def default_transport(

@@ -14,6 +14,7 @@ from .._api.messages import ApiResponse
 from .._api.status_errors import error_of
 from .._api.urls import bare_url
 from .._errors import ApiConnectionError, ApiTimeoutError, RedirectError, ResponseDecodeError
+from .retry import UNKNOWN_STATUS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,7 @@ _NOT_CONNECTED = (
     httpx.UnsupportedProtocol,
 )
 _WANTS_PASSWORD = re.compile(r"^407\b|username/password", re.IGNORECASE)
+_SHOWN = 200
 _TLS_MISMATCH = frozenset({"WRONG_VERSION_NUMBER", "UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE"})
 
 
@@ -45,7 +47,7 @@ def translate(
     """
     method, url = request.method, bare_url(str(request.url))
     if isinstance(error.__context__, httpx.InvalidURL):
-        return location_error(error.__context__, request)
+        return location_error(str(error.__context__), request)
     what = f"{method} {url}: {type(error).__name__}{f': {error}' if str(error) else ''}"
     if isinstance(error, httpx.DecodingError):
         return ResponseDecodeError(what, method=method, url=url)
@@ -76,11 +78,15 @@ def status_error(error: httpx.HTTPStatusError, request: httpx.Request, now: date
     return error_of(answer, now)
 
 
-def location_error(error: Exception, request: httpx.Request) -> RedirectError:
-    """Return the error for a redirect to what is no URL; httpx reads a `Location` even where it is not followed."""
+def location_error(problem: str, request: httpx.Request, status_code: int = UNKNOWN_STATUS) -> RedirectError:
+    """Return the error for a redirect to what is no URL: `problem` is its `Location`, or what is wrong with it.
+
+    httpx reads a `Location` even where it is not followed; where its own transport is used, the status is lost then.
+    """
     method, url = request.method, bare_url(str(request.url))
-    problem = f"{method} {url}: redirected to what is no URL ({error}): check base_url"
-    return RedirectError(problem, status_code=0, method=method, url=url)
+    status = f"{status_code}: " if status_code else ""
+    message = f"{method} {url}: {status}redirected to what is no URL ({bare_url(problem)[:_SHOWN]}): check base_url"
+    return RedirectError(message, status_code=status_code, method=method, url=url)
 
 
 def _advice(error: httpx.HTTPError, url: httpx.URL, *, reached_before: bool) -> str | None:

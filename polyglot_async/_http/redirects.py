@@ -4,27 +4,47 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import httpx
+
 from .._api.endpoints import started_task_id
 from .._api.urls import bare_url
 from .._errors import RedirectError
-from .retry import SEE_OTHER
+from .fast_transport import UNREADABLE_LOCATION
 
 if TYPE_CHECKING:
-    import httpx
-
     from .._api.messages import ApiRequest
 
 MOST_REDIRECTS = 20
-REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 _METHOD_KEEPING_STATUSES = frozenset({307, 308})
+_REDIRECT_STATUSES = frozenset({301, 302, 303}) | _METHOD_KEEPING_STATUSES
 
 
-def names_started_task(response: httpx.Response, request: ApiRequest) -> bool:
-    """Return whether a 303 names the task that a paid call has started (RFC 9110, section 15.4.4)."""
-    if response.status_code != SEE_OTHER or not request.endpoint.billable:
+def redirect_location(response: httpx.Response) -> str | None:
+    """Return the `Location` of a redirect, whether it is a URL or not; None for any other answer."""
+    if response.status_code not in _REDIRECT_STATUSES:
+        return None
+    location: str | None = response.extensions.get(UNREADABLE_LOCATION) or response.headers.get("location")
+    return location
+
+
+def redirect_target(response: httpx.Response, location: str) -> httpx.URL | None:
+    """Return the URL that a redirect leads to; None where its `Location` is no URL."""
+    if UNREADABLE_LOCATION in response.extensions:
+        return None
+    try:
+        return response.url.join(location)
+    except (httpx.InvalidURL, ValueError):
+        return None
+
+
+def names_started_task(response: httpx.Response, request: ApiRequest, target: httpx.URL, base_url: str) -> bool:
+    """Return whether a redirect names the task that a paid call has started.
+
+    303 is meant for it (RFC 9110, section 15.4.4), and some services answer with 301 or 302.
+    """
+    if not request.endpoint.billable or response.status_code in _METHOD_KEEPING_STATUSES:
         return False
-    target = response.url.join(response.headers.get("location", ""))
-    return is_same_origin(target, response.url) and bool(started_task_id(str(target)))
+    return bool(started_task_id(str(target), base_url))
 
 
 def may_follow(response: httpx.Response, request: ApiRequest, target: httpx.URL) -> bool:

@@ -12,10 +12,10 @@ after a crash, and nothing else.
 | certificate, unknown host, 407, redirect loop, redirect to another   | not accepted  | FAIL, and a batch stops:   |
 |   origin, 401, 402, a client that cannot be used as configured       |               |   see `stops_batch`        |
 | any other 3xx, 4xx; a file over the plan's size or length            | refused       | FAIL                       |
-| 2xx that holds a task id, even before the body was whole; 303 to a   | accepted      | a task                     |
-|   task of this API on the same origin                                |               |                            |
-| 5xx, no answer or any other 303, once the body was whole; 2xx        | ambiguous     | PROVE what became of it    |
-|   without an id                                                      |               |                            |
+| 2xx that holds a task id, even before the body was whole; 301, 302   | accepted      | a task                     |
+|   or 303 to a task of this API, below the base URL                   |               |                            |
+| 5xx, no answer, any other 303, or a redirect whose status is not     | ambiguous     | PROVE what became of it    |
+|   known, once the body was whole; 2xx without an id                  |               |                            |
 
 Calls that are free may be repeated: after lost connections, 408, 421, 425, 429, every 5xx and a range that does not
 fit, and once after an answer that cannot be read. A conversion sends a whole file for a free answer: it is not repeated
@@ -57,8 +57,10 @@ LONGEST_DELAY = 30.0
 LONGEST_RETRY_AFTER = 120.0
 _NOT_ACCEPTED_STATUSES = frozenset({408, 421, 425})
 """And 429, where it is a `RateLimitError`: of a file over the plan's size it is a `BadRequestError`, and final."""
-SEE_OTHER = 303
-"""It answers a POST that was carried out (RFC 9110, section 15.4.4)."""
+UNKNOWN_STATUS = 0
+"""Of a redirect to what is no URL, where the transport did not keep its status."""
+_MAYBE_CARRIED_OUT = frozenset({303, UNKNOWN_STATUS})
+"""303 answers a POST that was carried out (RFC 9110, section 15.4.4)."""
 _PAYMENT_REQUIRED = 402
 _PROXY_AUTHENTICATION_REQUIRED = 407
 _TIMEOUT_STATUSES = frozenset({504, 522, 524, 598, 599})
@@ -84,8 +86,8 @@ def next_action(error: PolyglotError, request: ApiRequest, *, body_complete: boo
     """Return what to do about a failed attempt; `body_complete`: the body's last byte was handed to the socket."""
     if is_permanent(error):
         return Action.FAIL
-    is_see_other = isinstance(error, ApiStatusError) and error.status_code == SEE_OTHER
-    if request.endpoint.billable and body_complete and is_see_other:
+    is_carried_out = isinstance(error, ApiStatusError) and error.status_code in _MAYBE_CARRIED_OUT
+    if request.endpoint.billable and body_complete and is_carried_out:
         return Action.PROVE
     if not is_outage(error):
         return Action.RETRY if may_pass(error) else Action.FAIL

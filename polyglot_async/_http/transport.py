@@ -30,11 +30,12 @@ from .fast_transport import EARLY_SUCCESS
 from .httpx_errors import explain_proxy, location_error, status_error, translate
 from .redirects import (
     MOST_REDIRECTS,
-    REDIRECT_STATUSES,
     is_same_origin,
     may_follow,
     names_started_task,
     redirect_error,
+    redirect_location,
+    redirect_target,
 )
 from .retry import Attempts, is_permanent
 from .streamed_response import StreamedResponse, close, drop
@@ -188,7 +189,7 @@ class Transport:
             response = await self._follow_redirects(request, body, headers, token)
             answered = True
         except PolyglotError as error:
-            problem = error
+            problem = None if body is not None and error is body.failure else error
             raise
         finally:
             await self.limiter.settle(permit, problem, answered=answered)
@@ -203,15 +204,18 @@ class Transport:
         visited = [url]
         while True:
             response = await self._exchange(request, body, url, headers, token)
-            is_answer = response.is_success or response.status_code in request.endpoint.answers
-            if is_answer or names_started_task(response, request):
+            if response.is_success or response.status_code in request.endpoint.answers:
+                return response
+            location = redirect_location(response)
+            target = None if location is None else redirect_target(response, location)
+            if target is not None and names_started_task(response, request, target, self.base_url):
                 return response
             answer = await self._read(response, request, most=KEPT_BODY_BYTES)
-            location = response.headers.get("location")
-            if response.status_code not in REDIRECT_STATUSES or location is None:
+            if location is None:
                 error = error_of(answer, self.runtime.utc_now(), billable=request.endpoint.billable)
                 raise explain_proxy(error, url.scheme) if is_permanent(error) else error
-            target = response.url.join(location)
+            if target is None:
+                raise location_error(location, response.request, response.status_code)
             if target in visited or len(visited) == MOST_REDIRECTS:  # each time round, the whole file would be sent
                 raise redirect_error(response, request, target, endless=True)
             if not may_follow(response, request, target) or (body is not None and not body.can_be_sent):
@@ -240,8 +244,6 @@ class Transport:
                 try:
                     response = await self.http.send(outgoing, stream=True, follow_redirects=False)
                 except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-                    if body is not None and error is body.failure:
-                        raise
                     raise self._translated(error, outgoing, body) from error
                 self.hosts_reached.add(url.host)
                 if logger.isEnabledFor(logging.DEBUG):
@@ -256,7 +258,7 @@ class Transport:
         if isinstance(error, httpx.HTTPStatusError):
             return status_error(error, outgoing, self.runtime.utc_now())
         if not isinstance(error, httpx.HTTPError):
-            return location_error(error, outgoing)
+            return location_error(str(error), outgoing)
         reached = outgoing.url.host in self.hosts_reached
         return translate(error, outgoing, body_complete=body is None or body.complete, reached_before=reached)
 

@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from .sources import Media
 
 
+class _CallerError(Exception):
+    """Stands for what the caller's own source or callback has raised, on its way through the HTTP library.
+
+    Of a class that the library knows (its own timeout, say) it would be taken for a failure of the request, or dropped.
+    """
+
+
 class _Body:
     """What bodies of requests have in common.
 
@@ -42,15 +49,18 @@ class _Body:
     complete: bool = False
     digest: MediaDigest | None = None
     failure: Exception | None = None
+    _begun: bool = False
 
     async def accepted_early(self) -> None:
         """Note that a success came before the body was whole: from here on nobody can say that it was not accepted."""
         if not self.complete:
             self.complete = True
-            if self.on_last_byte is not None:
+            # A server, or a transport of the caller's, may answer before it takes a byte of the body.
+            for callback in (None if self._begun else self.on_first_byte, self.on_last_byte):
                 # Even if it is being cancelled. What fails is met again soon: the task is noted in the same place.
                 with suppress(JournalError), anyio.CancelScope(shield=True):
-                    await self.on_last_byte()
+                    if callback is not None:
+                        await callback()
 
 
 class FormBody(_Body):
@@ -89,9 +99,13 @@ class FormBody(_Body):
             MediaError: the media cannot be read, is empty or a page, has not the size it should have, or changed.
         """
         self.complete: bool = False
-        self._attempted, self.digest, self.failure = True, None, None
+        self._attempted, self._begun, self.digest, self.failure = True, False, None, None
         async with self.media.open() as chunks:
-            first = await anext(chunks, b"")
+            try:
+                first = await anext(chunks, b"")
+            except Exception as error:
+                self.failure = error
+                raise
             if not first:
                 raise MediaError(f"{self.media.name}: is empty")
             if self.media.may_be_page and starts_like_page(first):
@@ -100,10 +114,16 @@ class FormBody(_Body):
                     "pass content_type=... to upload it all the same"
                 )
             async with aclosing(self._framed(first, chunks)) as body:
-                yield body
+                try:
+                    yield body
+                except Exception:
+                    if self.failure is None or self.complete:  # accepted before it failed: the task is what counts
+                        raise
+                    raise self.failure from self.failure.__cause__
 
     async def _framed(self, chunk: bytes, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
         name, size, tail = self.media.name, self.media.size, MediaHasher()
+        self._begun = True
         if self.on_first_byte is not None:
             await self.on_first_byte()
         try:
@@ -121,7 +141,7 @@ class FormBody(_Body):
                 chunk = await anext(chunks, b"")
         except Exception as error:
             self.failure = error
-            raise
+            raise _CallerError(repr(error)) from error
         if size is not None and tail.size > size:
             raise MediaError(f"{name}: has more than the {size} bytes it should have")
         if size is not None and tail.size < size:
@@ -155,10 +175,12 @@ class JsonBody(_Body):
     async def attempt(self) -> AsyncIterator[AsyncIterator[bytes]]:
         """Open the body for one attempt."""
         self.complete: bool = False
+        self._begun = False
         async with aclosing(self._chunks()) as body:
             yield body
 
     async def _chunks(self) -> AsyncGenerator[bytes]:
+        self._begun = True
         if self.on_first_byte is not None:
             await self.on_first_byte()
         if self.on_last_byte is not None:

@@ -1,5 +1,6 @@
 """The API as a table: what each call asks for, and what is read in its answer."""
 
+import contextlib
 import enum
 import json
 import re
@@ -270,30 +271,66 @@ def test_a_started_task_is_queued_and_a_listed_one_unknown_where_no_status_came(
     )
 
 
+def started(location, body=b"{}", host="host.example"):
+    """The answer to an upload that names what it has started in a header."""
+    url = f"https://{host}/api/v1/transcriptions/upload"
+    return endpoints.ApiResponse(status_code=202, headers={"location": location}, body=body, url=url)
+
+
 @pytest.mark.parametrize(
     "location",
-    ["/api/v1/transcriptions/a%2F7", "https://host.example/transcriptions/a%2F7/?x=1", "/transcriptions/a%2F7/result"],
+    [
+        "/api/v1/transcriptions/a%2F7",
+        "https://host.example/api/v1/transcriptions/a%2F7/?x=1",
+        "HTTPS://Host.Example:443/api/v1/transcriptions/a%2F7#now",
+        "//host.example/api/v1/transcriptions/a%2F7",
+        "/api/v1/transcriptions/a%2F7/result",
+        "a%2F7#now",
+    ],
 )
 @pytest.mark.parametrize("body", [b"", b"{}", b"Accepted"])
 def test_a_start_may_name_its_task_in_the_location_alone(location, body):
-    response = endpoints.ApiResponse(status_code=202, headers={"location": location}, body=body)
-    task = endpoints.parse_started(response)
+    task = endpoints.parse_started(started(location, body))
     assert ("a/7", TaskStatus.QUEUED) == (task.task_id, task.status)
+
+
+def test_a_host_with_other_letters_is_the_same_in_both_of_its_spellings():
+    location = "https://xn--e1afmkfd.xn--p1ai/api/v1/transcriptions/a7"
+    assert "a7" == endpoints.parse_started(started(location, host="пример.рф")).task_id
 
 
 @pytest.mark.parametrize(
     "location",
-    ["/transcriptions/upload", "/transcriptions/from-url", "/transcriptions/validate-url", "/", "", "http://[", "//["],
+    [
+        *(f"/api/v1/transcriptions/{name}" for name in ("upload", "from-url", "validate-url", "convert-audio/", "")),
+        "/api/v1/transcriptions",
+        "/api/v1/transcriptions/a7/source",
+        "/transcriptions/a7",
+        "/api/v2/transcriptions/a7",
+        "/help/transcriptions/faq",
+        "/api/v1/help/transcriptions/faq",
+        "/api/v1/transcriptions/../../../help/transcriptions/faq",
+        "/api/v1?/transcriptions/a7",
+        "http://host.example/api/v1/transcriptions/a7",
+        "https://other.example/api/v1/transcriptions/a7",
+        "https://host.example:8443/api/v1/transcriptions/a7",
+        "https://host.example:99999/api/v1/transcriptions/a7",
+        "https://" + "x" * 70 + ".example/api/v1/transcriptions/a7",
+        "/",
+        "",
+        "http://[",
+        "//[",
+    ],
 )
-def test_a_location_that_is_no_tasks_names_none(location):
+def test_a_location_that_is_no_task_of_this_api_names_none(location):
     with pytest.raises(ResponseDecodeError):
-        endpoints.parse_started(endpoints.ApiResponse(status_code=202, headers={"location": location}, body=b"{}"))
+        endpoints.parse_started(started(location))
 
 
-def test_a_location_is_read_beside_the_call():
-    url = "https://host.example/api/v1/transcriptions/upload"
-    response = endpoints.ApiResponse(status_code=201, headers={"location": "a7#now"}, body=b"{}", url=url)
-    assert "a7" == endpoints.parse_started(response).task_id
+@given(st.text() | st.text(alphabet="htps:/[]@.%?#xn-19", max_size=20))
+def test_any_text_may_stand_in_the_location(location):
+    with contextlib.suppress(ResponseDecodeError):
+        assert endpoints.parse_started(started(location)).task_id
 
 
 @pytest.mark.parametrize("value", [{"id": "asked/for"}, {"id": "asked/for", "title": "Talk", "ok": True}])

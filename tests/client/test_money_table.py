@@ -127,6 +127,8 @@ ACCEPTED = {
     ),
     "303 to the task": lambda task_id: http(303, Location=f"/api/v1/transcriptions/{task_id}"),
     "303 to the task beside the call": lambda task_id: http(303, Location=f"{task_id}?created=1"),
+    "301 to the task": lambda task_id: http(301, Location=f"/api/v1/transcriptions/{task_id}"),
+    "302 to the task": lambda task_id: http(302, Location=f"{task_id}"),
     "303 to the task's result": lambda task_id: http(
         303, b"<html>See other</html>", Location=f"/api/v1/transcriptions/{task_id}/result", Content_Type="text/html"
     ),
@@ -152,11 +154,15 @@ WITHOUT_ID = {
     "204": b"HTTP/1.1 204 No Content\r\n\r\n",
     "200 in a broken encoding": http(200, b"no gzip", Content_Encoding="gzip"),
 }
+NO_URLS = ["http://[", "//[", "http://h:x/", "https://xn--/", "x:a", "http:////-]0h-", "/a\tb", "/" + "a" * 70_000]
 SEE_OTHER = {
     "303 to another origin": http(303, Location="http://localhost:1/api/v1/transcriptions/task-1"),
     "303 to a page": http(303, Location="/sign-in"),
     "303 to the call": http(303, Location="/api/v1/transcriptions/upload/"),
     "303 to the list": http(303, Location="/api/v1/transcriptions"),
+    "303 to another page of the host": http(303, Location="/help/transcriptions/faq"),
+    "303 to another version of the API": http(303, Location="/api/v2/transcriptions/task-1"),
+    **{f"303 to {location!r}": http(303, Location=location) for location in NO_URLS},
 }
 CUT = {
     "a status line cut off": b"HTTP/1.1 20",
@@ -264,6 +270,9 @@ def redirects(sender):
     for status in (301, 302):
         step = Step(answer=http(status, Location=f"{path}/"), then=KEEP)
         yield Row(sender, f"{status} to the same origin", step, SMALL, 0, 1, RedirectError)
+    for status, location in itertools.product((301, 302, 307, 308), NO_URLS):
+        step = Step(answer=http(status, Location=location), then=KEEP)
+        yield Row(sender, f"{status} to {location!r}", step, SMALL, 0, 1, RedirectError)
     for what, target in {"another scheme": "ftp://127.0.0.1/x", "itself": path, "nothing": ""}.items():
         step = Step(answer=http(307, Location=target), then=KEEP)
         yield Row(sender, f"307 to {what}", step, SMALL, 0, 1, RedirectError)
@@ -330,6 +339,8 @@ async def follow(row, misbehaving, client_of, files, *, shows=lambda task: task)
             with pytest.raises(row.error) as caught:
                 await SENDERS[row.sender](client, row.data, files)
             assert row.error is type(caught.value)
+            if row.error is RedirectError:
+                assert f"{caught.value.status_code} to" in row.what
             if row.error is SubmissionUncertainError:
                 assert [made.id for made in server.made] == [task.task_id for task in caught.value.candidates]
     assert row.started == len(server.made)

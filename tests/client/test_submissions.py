@@ -4,6 +4,7 @@ Here it is a single call; the table of answers is in `test_money_table.py`, batc
 """
 
 import hashlib
+import io
 import os
 import random
 import time
@@ -12,6 +13,7 @@ from functools import partial
 import anyio
 import anyio.lowlevel
 import attrs
+import httpcore
 import httpx
 import pytest
 from journal_states import states
@@ -25,6 +27,7 @@ from polyglot_async import (
     MediaError,
     NotFoundError,
     PermissionDeniedError,
+    RateLimitError,
     RedirectError,
     ResponseDecodeError,
     ServerError,
@@ -609,6 +612,12 @@ async def test_progress_starts_from_zero_again_when_an_upload_is_retried(misbeha
 ALIKE = (
     httpx.ConnectError("refused"),
     httpx.ReadTimeout("slow"),
+    httpx.InvalidURL("no URL"),
+    httpcore.ReadError("reset"),
+    httpcore.WriteError("reset"),
+    httpcore.ConnectionNotAvailable(),
+    UnicodeError("no text"),
+    RateLimitError("too many", status_code=429),
     ServerError("down", status_code=503),
     OSError("gone"),
 )
@@ -616,7 +625,8 @@ ALIKE = (
 
 @pytest.mark.parametrize("error", ALIKE, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("at", [0, 1])
-async def test_what_the_callers_own_code_raises_is_no_failure_of_the_call(misbehaving, client_of, error, at):
+@pytest.mark.parametrize("client_is", ["ours", "the caller's"])
+async def test_what_the_callers_own_code_raises_is_no_failure_of_the_call(misbehaving, client_of, error, at, client_is):
     """It is raised as it is, and the file is not sent again for it."""
 
     def on_progress(done, _):
@@ -624,20 +634,40 @@ async def test_what_the_callers_own_code_raises_is_no_failure_of_the_call(misbeh
             raise error
 
     async def source():
-        yield LARGE[: 1 << 20]
+        if at:
+            yield LARGE[: 1 << 20]
         raise error
 
     server = misbehaving()
-    async with client_of(server) as client:
-        for attempt in (
-            upload(client, LARGE, on_progress=on_progress),
-            client.transcriptions.upload(source(), name="a.mp3"),
-        ):
-            with pytest.raises(type(error)) as caught:
-                await attempt
-            assert caught.value is error
+    async with httpx.AsyncClient() as own:
+        client = client_of(server, **({} if client_is == "ours" else {"http_client": own}))
+        async with client:
+            for attempt in (
+                upload(client, LARGE, on_progress=on_progress),
+                client.transcriptions.upload(source(), name="a.mp3"),
+            ):
+                with pytest.raises(type(error)) as caught, anyio.fail_after(5):
+                    await attempt
+                assert caught.value is error
     assert server.heads <= 2
     assert [] == server.made
+
+
+class FileThatBreaks(io.BytesIO):
+    """A file that could be read again, whose reads fail as a service does."""
+
+    def read(self, size=-1):
+        if size > 1 << 16:  # what is read to be sent, and not to learn its kind
+            raise ServerError("down", status_code=503)
+        return super().read(size)
+
+
+async def test_a_file_whose_first_read_fails_like_the_service_is_read_once(misbehaving, client_of, passing_time):
+    server = misbehaving()
+    async with client_of(server) as client:
+        with pytest.raises(ServerError, match="down"):
+            await client.transcriptions.upload(FileThatBreaks(LARGE))
+    assert (0, 0) == (server.bodies, len(passing_time.sleep))
 
 
 # -- early answers
