@@ -12,7 +12,7 @@ from .._http.retry import stops_batch
 from .._state.items import Item, ItemRecord, State, storable_ns
 from .._tasks.known_tasks import SentMedia
 from .._tasks.outage import BATCH_TIMEOUT
-from .._tasks.proof import Proof, Submission
+from .._tasks.proof import LATE_SECONDS, Proof, Submission
 from .._tasks.sightings import OwnTask
 from .._tasks.sources import MEASURED_TASKS
 from .._uploads.fingerprint import MediaDigest, content_of_key, digest_of_file, url_key_of
@@ -59,7 +59,7 @@ async def _submission_of(record: ItemRecord) -> Submission:
         digest=await _digest(record),
         content=content,
         url_key=url_key_of(record.key) if content is None else None,
-        is_late=record.state is State.LEFT,  # nobody waited for the answer: the service may be at work still
+        late_seconds=LATE_SECONDS if record.state is State.LEFT else 0.0,
     )
 
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _REMEMBERED_TASKS = 1_200
 """More than one reading of the list goes through for a few submissions, see `prover`."""
 _REMEMBERED_MEDIA = 256
+_FAR = 1_000
+"""Tasks of a list after which its order by time is believed, though nothing of ours shows it."""
+_MOST_OLDER_BY_TIME = 10
 _CLOCK_SPREAD = 120.0
 _CLOCK_SLACK = 65 * 60.0
 """A local time without a zone goes back by an hour once a year."""
@@ -64,6 +67,7 @@ class KnownTasks:
     Attributes:
         own: our tasks by id, the latest last.
         media: what the latest of them were made from, by id.
+        seen: tasks of others that the list showed, by id: when it first did, Unix seconds.
         sightings: when the list showed our tasks.
         has_seen_list: whether the list was read before.
         clock_went_back: whether our clock was set back, so that no time tells what is older.
@@ -71,16 +75,16 @@ class KnownTasks:
 
     own: OrderedDict[str, OwnTask] = attrs.field(factory=OrderedDict, init=False)
     media: OrderedDict[str, SentMedia] = attrs.field(factory=OrderedDict, init=False)
+    seen: OrderedDict[str, float] = attrs.field(factory=OrderedDict, init=False)
     sightings: Sightings = attrs.field(factory=Sightings, init=False)
     has_seen_list: bool = attrs.field(default=False, init=False)
     clock_went_back: bool = attrs.field(default=False, init=False)
     _latest: float = attrs.field(default=0.0, init=False)
-    _seen: OrderedDict[str, float] = attrs.field(factory=OrderedDict, init=False)
 
     def add_own(self, task_id: str, own: OwnTask, media: SentMedia | None = None) -> None:
         """Note a task of ours."""
         self.own[task_id] = own
-        own.is_shown = task_id in self._seen
+        own.is_shown = task_id in self.seen
         if len(self.own) > _REMEMBERED_TASKS:
             self.own.popitem(last=False)
         if media is not None:
@@ -92,7 +96,7 @@ class KnownTasks:
         """Take back that a task is ours: whoever was to have it could not note it."""
         self.own.pop(task_id, None)
         self.media.pop(task_id, None)
-        self._seen.pop(task_id, None)  # the same media, sent anew, may have it
+        self.seen.pop(task_id, None)  # the same media, sent anew, may have it
 
     def check_clock(self, now: float, since: float = 0.0) -> None:
         """Compare the time with the times that were noted, and with that of an earlier submission."""
@@ -110,18 +114,18 @@ class KnownTasks:
         """Note a page that has come just `now`, Unix seconds; `is_end`: nothing comes after it."""
         self.has_seen_list = True
         self.check_clock(now)
-        by = [own.by if (own := self.own.get(task.task_id)) else self._seen.get(task.task_id, now) for task in tasks]
+        by = [own.by if (own := self.own.get(task.task_id)) else self.seen.get(task.task_id, now) for task in tasks]
         self.sightings.record_page(reading, tasks, self.own, oldest=min(by, default=now), is_end=is_end)
         for task in reversed(tasks):  # what is forgotten first is the oldest
             if task.task_id not in self.own:
-                self._seen.setdefault(task.task_id, now)
-        while len(self._seen) > _REMEMBERED_TASKS:
-            self._seen.popitem(last=False)
+                self.seen.setdefault(task.task_id, now)
+        while len(self.seen) > _REMEMBERED_TASKS:
+            self.seen.popitem(last=False)
 
     def is_older(self, task_id: str, since: float) -> bool:
         """Return whether a task is known to be older than a submission that began at `since`."""
         own = self.own.get(task_id)
-        return (own is not None and own.by < since) or self._seen.get(task_id, math.inf) < since
+        return (own is not None and own.by < since) or self.seen.get(task_id, math.inf) < since
 
 
 def media_kind(name: str) -> str:
@@ -168,13 +172,29 @@ class Listing:
         return self.known.is_older(task.task_id, since) or is_before(task, since, self.clock, skew=self.skew)
 
     def reaches_back(self, page: Sequence[Task], since: float) -> bool:
-        """Return whether what comes after `page` is certainly older than `since`."""
-        is_ordered = self.known.sightings.is_ordered and is_newest_first(self.tasks, self.known.own)
+        """Return whether what comes after `page` is certainly older than `since`.
+
+        A list that may begin with finished tasks is read further: behind them a new one may stand.
+        """
+        sightings = self.known.sightings
+        is_far = sightings.shows_new_first or len(self.tasks) >= _FAR
+        is_ordered = is_far and sightings.is_ordered and is_newest_first(self.tasks, self.known.own)
         return is_ordered and any(self.is_older(task, since) for task in page)
 
     def candidates(self, since: float) -> list[Task]:
         """Return the tasks that are not known to be ours or older than `since`."""
         return [task for task in self.tasks if task.task_id not in self.known.own and not self.is_older(task, since)]
+
+    def older_by_time(self, since: float) -> list[Task]:
+        """Return the newest tasks that nothing but their times rules out: what a service dates wrong is among them."""
+        older = (
+            task
+            for task in self.tasks
+            if not self.known.is_older(task.task_id, since)
+            and task.task_id not in self.known.own
+            and self.is_older(task, since)
+        )
+        return list(itertools.islice(older, _MOST_OLDER_BY_TIME))
 
 
 def service_clock(tasks: Iterable[Task], own: Mapping[str, OwnTask]) -> ServiceClock | None:

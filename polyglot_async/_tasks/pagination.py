@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .known_tasks import KnownTasks
 
 PAGE_SIZE = 100
+_MOST_EMPTY_PAGES = 20
+"""So many in a row that only name a next one, and the list is given up, though its end was not seen."""
 
 
 # Classes and not generators: one may break off at any task, and nothing is left behind that had to be closed.
@@ -26,8 +28,9 @@ PAGE_SIZE = 100
 class TaskPages:
     """The pages of the list, newest tasks first. A task that moved from one page to the next meanwhile comes once.
 
-    It ends, whatever the service does: at an empty page, at one that holds nothing new, at the total that the service
-    counts, or where its cursors end. A page shorter than another is no end: the service may cut its pages as it likes.
+    It ends, whatever the service does: at an empty page that names no next one, where pages hold nothing new, at the
+    total that the service counts, or where its cursors end. A page shorter than another is no end: the service may cut
+    its pages as it likes.
 
     Attributes:
         reading: what is known of this reading of the list.
@@ -49,7 +52,7 @@ class TaskPages:
     _seen: set[str] = attrs.field(factory=set, init=False, repr=False)
     _offset: int = attrs.field(default=0, init=False)
     _cursor: str | None = attrs.field(default=None, init=False)
-    _had_nothing_new: bool = attrs.field(default=False, init=False)
+    _without_new: int = attrs.field(default=0, init=False)
     _last_ids: list[str] = attrs.field(factory=list, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -72,18 +75,21 @@ class TaskPages:
         self._offset += page.received
         self.skipped += page.received - len(page.items)
         # One page may hold nothing new and not be the end: entries that are no tasks are skipped, and behind an offset
-        # tasks that were started meanwhile push others down. Two in a row are, the same page again, and a circle.
+        # tasks that were started meanwhile push others down. Two in a row are, the same page again, and a circle. With
+        # a cursor a page may be empty because what stands there is filtered out.
         ids = [task.task_id for task in page.items]
         has_cursor = self._cursor is not None or page.next_cursor is not None
         repeats = bool(ids) and (has_cursor or ids == self._last_ids)
-        is_end = not page.received or (not new and (repeats or self._had_nothing_new))
-        self._had_nothing_new, self._last_ids = not new, ids
+        is_empty_end = not page.received and page.next_cursor is None
+        most_without_new = 1 if page.received else _MOST_EMPTY_PAGES
+        is_end = is_empty_end or (not new and (repeats or self._without_new >= most_without_new))
+        self._without_new, self._last_ids = 0 if new else self._without_new + 1, ids
         followed_to_the_end = self._cursor is not None and page.next_cursor is None
         counted = page.total is not None and self._offset >= page.total and page.next_cursor is None
         repeated = page.next_cursor is not None and page.next_cursor == self._cursor
         self.has_next = not (is_end or followed_to_the_end or counted or repeated)
         # A page that only repeats may be all that this service shows of a longer list.
-        self.reached_end = not page.received or followed_to_the_end or counted
+        self.reached_end = is_empty_end or followed_to_the_end or counted
         self._cursor = page.next_cursor
         if self._known is not None:
             now = self._transport.runtime.unix_time()

@@ -13,11 +13,15 @@ keeps the bytes that were sent is known from tasks that are ours (A18).
 
 Failed and cancelled tasks are never adopted. A URL has no bytes to compare: a task is ours if it shows the very URL and
 was certainly created since, by the service's clock as tasks of our own show it.
+
+Nor is a time believed against the bytes: a task that has them and is dated before leaves it unknown.
 """
 
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_left
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
@@ -35,6 +39,10 @@ if TYPE_CHECKING:
 Kind: TypeAlias = tuple[str, bool]
 """The suffix of media, and whether it is that of tasks at their end."""
 
+COMPARED_WHOLE = 1 << 30
+"""Up to this size media are compared whole: two editions of a show may have the same length, beginning and end."""
+LATE_SECONDS = 60.0
+"""What the service does when its answer is lost may take so long, and more if it was waited for as long already."""
 _SHOWN_CANDIDATES = 20
 WITHOUT_RESULT = frozenset({"failed", "cancelled"})
 _URL_FIELDS = ("url", "source_url", "media_url")
@@ -51,7 +59,7 @@ class Submission:
         digest: of the media that was sent, where known.
         content: size and hexadecimal SHA-256 of the media, where known.
         url_key: for a URL, its key without options.
-        is_late: whether a proxy or we gave up waiting for the answer, so that the work may yet be started.
+        late_seconds: for how long its task may yet come, because nobody waited for the service's own answer.
     """
 
     name: str
@@ -60,7 +68,7 @@ class Submission:
     digest: MediaDigest | None = None
     content: tuple[int, str] | None = None
     url_key: str | None = None
-    is_late: bool = False
+    late_seconds: float = 0.0
 
     @property
     def size(self) -> int | None:
@@ -115,6 +123,9 @@ class Source:
     is_final: bool = True
 
 
+_UNREAD = Source(None)
+
+
 def is_same_media(submission: Submission, source: Source) -> bool | None:
     """Return whether a source is a submission's media; None where what was read of it does not tell."""
     digest, content = submission.digest, submission.content
@@ -164,6 +175,7 @@ def decide(
     complete: bool,
     kept: Mapping[Kind, bool],
     clock: ServiceClock | None = None,
+    dated_before: Sequence[Task] = (),
 ) -> list[Proof]:
     """Return the proof of each submission, from the unknown tasks and what their sources show.
 
@@ -174,6 +186,7 @@ def decide(
         complete: whether `candidates` are all that there are since the first of the submissions.
         kept: see `kept_kinds`.
         clock: see `service_clock`.
+        dated_before: tasks that only their times rule out. Where one has the same bytes, the time may be wrong.
     """
     live = [task for task in candidates if task.status not in WITHOUT_RESULT]
     index = _Index.of(live, sources, shown_options(candidates))
@@ -183,26 +196,51 @@ def decide(
     kept = {**{(media_kind(submission.name), task.status.is_final): True for submission, task in shown}, **kept}
     rest = [task for task in live if task.task_id not in taken]
     unread = [task for task in rest if (source := sources.get(task.task_id)) is None or source.size is None]
-    stages = {is_final: [task for task in rest if task.status.is_final is is_final] for is_final in (True, False)}
+    stages = _Stages.of(rest, sources)
+    older = _Index.of([task for task in dated_before if task.status not in WITHOUT_RESULT], sources, ())
     proofs = []
     for number, submission in enumerate(submissions):
         if number in found:
             proofs.append(Proof(task=found[number]))
             continue
         possible: Iterable[Task] = rest
-        hidden = [is_final for is_final in stages if not _is_kept(kept, media_kind(submission.name), is_final=is_final)]
-        if submission.size is not None and len(hidden) < len(stages):
+        if submission.size is not None:
             # Where sources are kept, every other task was certainly made from something else.
             like = (task for task in index.like(submission) if task.task_id not in taken)
-            possible = itertools.chain(unread, like, *(stages[is_final] for is_final in hidden))
+            hidden = stages.that_may_hide(submission.size, media_kind(submission.name), kept)
+            possible = itertools.chain(unread, like, hidden)
+            possible = itertools.chain(possible, older.same(submission))
         first = {task.task_id: task for task in itertools.islice(possible, _SHOWN_CANDIDATES)}
         proofs.append(_unproven(tuple(first.values()), complete=complete))
     return proofs
 
 
-def _is_kept(kept: Mapping[Kind, bool], kind: str, *, is_final: bool) -> bool:
-    at_the_end = kept.get((kind, True), False)
-    return at_the_end if is_final else kept.get((kind, False), at_the_end)
+@attrs.frozen
+class _Stages:
+    """Tasks at their end and before it, the latter by the size of their sources."""
+
+    _ended: Sequence[Task]
+    _unfinished: Sequence[Task]
+    _sizes: Sequence[int]
+
+    @classmethod
+    def of(cls, tasks: Sequence[Task], sources: Mapping[str, Source]) -> _Stages:
+        read = [(size, task) for task in tasks if (size := sources.get(task.task_id, _UNREAD).size) is not None]
+        unfinished = sorted(((size, task) for size, task in read if not task.status.is_final), key=itemgetter(0))
+        ended = [task for _, task in read if task.status.is_final]
+        return cls(ended, [task for _, task in unfinished], [size for size, _ in unfinished])
+
+    def that_may_hide(self, size: int, kind: str, kept: Mapping[Kind, bool]) -> Iterator[Task]:
+        """Iterate over the tasks whose sources, though others, may come from media of `size` bytes and of this kind."""
+        is_kept_at_end = kept.get((kind, True), False)
+        if not is_kept_at_end:
+            yield from self._ended
+        is_kept_before = kept.get((kind, False))
+        if not is_kept_before:
+            # What is kept at the end may be shown in parts until then, and never as more than it is.
+            only_in_part = is_kept_before is None and is_kept_at_end
+            count = bisect_left(self._sizes, size) if only_in_part else None
+            yield from itertools.islice(self._unfinished, count)
 
 
 def _unproven(possible: tuple[Task, ...], *, complete: bool) -> Proof:

@@ -9,11 +9,11 @@ import anyio
 import attrs
 
 from .._api.status_errors import http_date
-from .._errors import PolyglotError, RateLimitError, ServiceUnavailableError
+from .._errors import ApiTimeoutError, PolyglotError, RateLimitError, ServiceUnavailableError
 from .._http.retry import LONGEST_RETRY_AFTER, delay, is_outage
 from .known_tasks import KnownTasks, Listing, SentMedia, media_kind
 from .pagination import TaskPages
-from .proof import Proof, Submission, decide, kept_kinds
+from .proof import Proof, Submission, decide, is_same_media, kept_kinds
 from .sightings import UNKNOWN_SECONDS, OwnTask
 from .sources import SourceReader
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .._http.transport import RequestBody, Transport
+    from .._models import Task
     from .outage import OutageGate
 
 logger = logging.getLogger("polyglot_async")
 
-LATE_LOOK_SECONDS = 60.0
-"""After a timeout the service may be at work still, and what the kernel of a dead process holds of the request may
-still arrive: the two looks that absence takes are at least so far apart. Else see `Sightings.recheck_delay`."""
 _MOST_LOOKS = 3
 _MOST_CANDIDATES = 50
 _MOST_FAILURES = 3
 _LONGEST_ANSWER = 60.0
+_LONGEST_LISTING = 600.0
+"""The limits may make a long list wait for minutes."""
 _SHOWN_NAMES = 3
 
 
@@ -92,6 +92,12 @@ class Prover:
             raise ServiceUnavailableError(str(inquiry.outage)) from inquiry.outage
         return [proof for proof in inquiry.proofs if proof is not None]
 
+    async def is_made_from(self, task: Task, submission: Submission) -> bool:
+        """Return whether a task certainly was made from a submission's media."""
+        await self._reader.read([task], [submission])
+        source = self._reader.sources.get(task.task_id)
+        return source is not None and is_same_media(submission, source) is True
+
     def _give_back(self, inquiry: _Inquiry) -> None:
         """Forget what was found for a caller who does not get it."""
         for proof in inquiry.proofs:
@@ -127,8 +133,8 @@ class Prover:
                 inquiry.proofs = [single if proof and proof.absent else proof for proof in inquiry.proofs]
 
     def _recheck_delay(self, inquiries: Sequence[_Inquiry]) -> float:
-        is_late = any(submission.is_late for inquiry in inquiries for submission in inquiry.submissions)
-        return max(self.known.sightings.recheck_delay, LATE_LOOK_SECONDS if is_late else 0.0)
+        late = max(submission.late_seconds for inquiry in inquiries for submission in inquiry.submissions)
+        return max(self.known.sightings.recheck_delay, late)
 
     async def _pause(self, inquiries: Sequence[_Inquiry]) -> float:
         """Wait until the next look, and return for how long."""
@@ -187,34 +193,49 @@ class Prover:
         latest = max(submission.since for submission in submissions)
         self.known.check_clock(self._transport.runtime.unix_time(), latest)
         most = _MOST_CANDIDATES + 2 * len(submissions)
-        failures = 0
-        while True:
-            try:
-                listing, complete = await self._list_back_to(since, most=20 * most)
-                break
-            except ServiceUnavailableError:
-                raise
-            except PolyglotError as error:
-                failures += not (is_outage(error) and await self._gate.wait_out(error, timeout=timeout))
-                passes = is_outage(error) or isinstance(error, RateLimitError)
-                if failures >= _MOST_FAILURES or not passes:
-                    reason = f"the list of tasks cannot be read ({error})"
-                    return [Proof(reason=reason, error=error) for _ in submissions], False
-                if not is_outage(error):
-                    runtime = self._transport.runtime
-                    seconds = delay(failures, error, random=runtime.random())
-                    await runtime.sleep(min(seconds, LONGEST_RETRY_AFTER))
+        try:
+            listing, complete = await self._read_list(since, most=20 * most, timeout=timeout)
+        except ServiceUnavailableError:
+            raise
+        except PolyglotError as error:
+            reason = f"the list of tasks cannot be read ({error})"
+            return [Proof(reason=reason, error=error) for _ in submissions], False
         candidates = listing.candidates(since)
         complete = complete and len(candidates) <= most
         candidates = candidates[:most]
         kinds = {media_kind(submission.name) for submission in submissions if submission.size is not None}
+        dated_before = listing.older_by_time(since) if kinds else []
         if candidates and kinds:
             await self._reader.calibrate(listing.tasks, self.known.media, kinds)
-            await self._reader.read(candidates, submissions)
-        candidates = [self._reader.details.get(task.task_id, task) for task in candidates]
-        sources, kept = self._reader.sources, kept_kinds(self.known.media, self._reader.sources)
-        proofs = decide(submissions, candidates, sources, complete=complete, kept=kept, clock=listing.clock)
+        if kinds:
+            await self._reader.read([*candidates, *dated_before], submissions)
+        proofs = decide(
+            submissions,
+            [self._reader.details.get(task.task_id, task) for task in candidates],
+            self._reader.sources,
+            complete=complete,
+            kept=kept_kinds(self.known.media, self._reader.sources),
+            clock=listing.clock,
+            dated_before=dated_before,
+        )
         return proofs, complete
+
+    async def _read_list(self, since: float, *, most: int, timeout: float) -> tuple[Listing, bool]:
+        """As `_list_back_to`, through outages, limits and passing failures."""
+        runtime, failures = self._transport.runtime, 0
+        while True:
+            try:
+                with anyio.move_on_after(_LONGEST_LISTING):
+                    return await self._list_back_to(since, most=most)
+            except PolyglotError as error:
+                failures += not (is_outage(error) and await self._gate.wait_out(error, timeout=timeout))
+                if failures >= _MOST_FAILURES or not (is_outage(error) or isinstance(error, RateLimitError)):
+                    raise
+                if not is_outage(error):
+                    seconds = delay(failures, error, random=runtime.random())
+                    await runtime.sleep(min(seconds, LONGEST_RETRY_AFTER))
+            else:
+                raise ApiTimeoutError(f"it did not end in {_LONGEST_LISTING:.0f} s", maybe_sent=False)
 
     async def _list_back_to(self, since: float, *, most: int) -> tuple[Listing, bool]:
         """Read the list until it shows a task that is older than `since`; return it, and whether it goes that far."""

@@ -76,9 +76,12 @@ class Sightings:
 
     Attributes:
         is_ordered: whether no reading was in another order than from new to old.
+        shows_new_first: whether an unfinished task of ours stood above a finished one: such a list does not begin with
+            the finished ones, however far it goes.
     """
 
     is_ordered: bool = attrs.field(default=True, init=False)
+    shows_new_first: bool = attrs.field(default=False, init=False)
     _shows_unfinished: bool = attrs.field(default=False, init=False)
     _hidden_until_end: float = attrs.field(default=0.0, init=False)
     _hidden_after_end: float = attrs.field(default=0.0, init=False)
@@ -119,8 +122,11 @@ class Sightings:
             oldest: how old some task of the page is at least: when it was there already, Unix seconds.
             is_end: whether nothing comes after the page.
         """
+        is_above = False
         for task in tasks:
             ours = own.get(task.task_id)
+            self.shows_new_first |= is_above and task.status.is_final
+            is_above |= ours is not None and not task.status.is_final
             if ours is not None and not ours.is_shown:
                 self._shown(task, ours, reading)
         if not self.is_ordered and not is_end:

@@ -7,6 +7,7 @@ import zlib
 from contextlib import aclosing
 from typing import TYPE_CHECKING, TypeVar
 
+import anyio
 import attrs
 
 from .._api import endpoints
@@ -15,7 +16,7 @@ from .._downloads.ranges import parse_content_range, parse_unsatisfied_range
 from .._errors import PolyglotError, RangeError, ServiceUnavailableError
 from .._uploads.fingerprint import TAIL_BYTES, MediaHasher
 from .known_tasks import media_kind
-from .proof import WITHOUT_RESULT, Source, is_same_media, tells_too_little
+from .proof import COMPARED_WHOLE, WITHOUT_RESULT, Source, is_same_media, tells_too_little
 from .task_options import hides_options, options_agree
 
 if TYPE_CHECKING:
@@ -30,11 +31,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_COMPARED_WHOLE = 1 << 30
-"""Up to this size media are compared whole: two editions of a show may have the same length, beginning and end."""
 MEASURED_TASKS = 3
 """So many tasks of ours tell whether the service keeps the bytes that were sent."""
 _REMEMBERED_SOURCES = 10_000
+_LONGEST_SECONDS = 120.0
+_SLOWEST_BYTES = 1 << 20
+"""What is compared whole has to come at so many bytes a second."""
 _WHOLE_ANSWER_BYTES = 256 << 10
 _DISTINCTIVE_SHARE = 16
 _MESSAGES = (b'{"', b"<?xml")
@@ -59,30 +61,37 @@ class SourceReader:
         self.sources = {key: value for key, value in self.sources.items() if key in task_ids and value.is_final}
 
     async def read(self, candidates: Sequence[Task], submissions: Iterable[Submission]) -> None:
-        """Read the sources of candidates until each of the submissions has one that may be its task's."""
+        """Read the sources of candidates until each of the submissions has one that may be its task's.
+
+        What comes too slowly stays unread: others wait for the same answer.
+        """
         wanted: dict[int, list[Submission]] = {}
         for submission in submissions:
             if submission.size is not None:
                 wanted.setdefault(submission.size, []).append(submission)
         names = {submission.name for same in wanted.values() for submission in same}
-        for task in sorted(candidates, key=lambda task: task.file_name not in names):
-            if not any(wanted.values()):
-                return
-            source = None if task.status in WITHOUT_RESULT else await self._read(task, wanted)
-            if source is not None and source.size in wanted:
-                same = wanted[source.size]
-                match = await self._match(task, [one for one in same if is_same_media(one, source)])
-                if match is not None:
-                    same.remove(match)
+        seconds = _LONGEST_SECONDS + sum(size * len(same) for size, same in wanted.items()) / _SLOWEST_BYTES
+        with anyio.move_on_after(seconds):
+            for task in sorted(candidates, key=lambda task: task.file_name not in names):
+                if not any(wanted.values()):
+                    return
+                source = None if task.status in WITHOUT_RESULT else await self._read(task, wanted)
+                if source is not None and source.size in wanted:
+                    same = wanted[source.size]
+                    match = await self._match(task, [one for one in same if is_same_media(one, source)])
+                    if match is not None:
+                        same.remove(match)
 
     async def calibrate(self, tasks: Sequence[Task], own: Mapping[str, SentMedia], kinds: Iterable[str]) -> None:
         """Read sources of our own tasks, for each kind of media one at its end and one before: see `kept_kinds`."""
         tried = {(kind, is_final): 0 for kind in kinds for is_final in (True, False)}
-        for task in tasks:
-            kind = (media_kind(own[task.task_id].name), task.status.is_final) if task.task_id in own else None
-            if kind in tried and tried[kind] < MEASURED_TASKS:
-                source = await self._read(task, {})
-                tried[kind] = MEASURED_TASKS if source is not None else tried[kind] + 1
+        with anyio.move_on_after(_LONGEST_SECONDS):
+            for task in tasks:
+                sent = own.get(task.task_id)
+                kind = None if sent is None else (media_kind(sent.name), task.status.is_final)
+                if sent is not None and kind in tried and tried[kind] < MEASURED_TASKS:
+                    source = await self._read(task, {sent.size: ()})
+                    tried[kind] = MEASURED_TASKS if source is not None else tried[kind] + 1
 
     async def _match(self, task: Task, same: Sequence[Submission]) -> Submission | None:
         """Return one of the submissions of this task's media whose options the task does not contradict."""
@@ -108,16 +117,16 @@ class SourceReader:
         try:
             source = source or await read_end(self._transport, request)
             if source is not None and source.size is None:  # neither a range nor a length: the end tells
-                source = await read_whole(self._transport, request)
+                source = await read_whole(self._transport, request, most=max(wanted))
             if source is None or source.size is None:
                 return None
-            same = wanted.get(source.size, ())
+            size, same = source.size, wanted.get(source.size, ())
             # Only a whole has a hash to compare, and only it tells where the end may be that of many recordings.
             head_tells = source.is_distinctive and all(submission.digest is not None for submission in same)
-            if head_tells and source.size > _COMPARED_WHOLE and tells_too_little(source, same):
+            if head_tells and source.size > COMPARED_WHOLE and tells_too_little(source, same):
                 source = attrs.evolve(source, head_sha256=await read_head(self._transport, request))
             if tells_too_little(source, same):
-                source = await read_whole(self._transport, request)
+                source = await read_whole(self._transport, request, most=size)
         except ServiceUnavailableError:
             raise
         except PolyglotError:
@@ -162,8 +171,8 @@ async def read_head(transport: Transport, request: ApiRequest) -> bytes | None:
         return head.digest().head_sha256 if answers and head.size == TAIL_BYTES else None
 
 
-async def read_whole(transport: Transport, request: ApiRequest) -> Source | None:
-    """Read a source to its end."""
+async def read_whole(transport: Transport, request: ApiRequest, *, most: int) -> Source | None:
+    """Read a source to its end; one that goes on after `most` bytes is known to be larger, and no more is read."""
     digest, tail = hashlib.sha256(), MediaHasher()
     async with transport.stream(request) as response:
         if response.status_code != _WHOLE or not _is_media(response.headers, b""):
@@ -172,6 +181,8 @@ async def read_whole(transport: Transport, request: ApiRequest) -> Source | None
             async for chunk in chunks:
                 digest.update(chunk)
                 tail.update(chunk)
+                if tail.size > most:
+                    return Source(tail.size)
     return _source_of_whole(tail, digest.hexdigest())
 
 

@@ -14,17 +14,23 @@ import anyio
 import attrs
 
 from .._api import endpoints
-from .._api.messages import ApiResponse, RawResponse
-from .._errors import PolyglotError, ServiceUnavailableError, SubmissionUncertainError
+from .._api.messages import AnsweredBy, ApiResponse, RawResponse, answered_by
+from .._errors import (
+    ApiStatusError,
+    PolyglotError,
+    ResponseDecodeError,
+    ServiceUnavailableError,
+    SubmissionUncertainError,
+)
 from .._http.retry import Action, Attempts, is_late, next_action, stops_batch
 from .._state.items import Item, State
-from .._uploads.fingerprint import key_of_url
+from .._uploads.fingerprint import content_of_key, is_same_digest, key_of_url
 from .known_tasks import SentMedia
 from .outage import CALL_TIMEOUT, OutageGate
 from .pagination import TaskPages
-from .proof import Proof, Submission
+from .proof import COMPARED_WHOLE, LATE_SECONDS, Proof, Submission
 from .prover import Prover
-from .sightings import OwnTask
+from .sightings import LONGEST_SECONDS, OwnTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +90,7 @@ class Submitter:
             if self.gate.outage_ended is not None:
                 await self.gate.wait()
             try:
-                raw = await self._send(transport, request, body, attempts, task_slot)
+                raw = await self._send(transport, request, body, item, attempts, task_slot)
             except PolyglotError as error:
                 if next_action(error, request, body_complete=body.complete) is not Action.PROVE:
                     await _not_accepted(item)
@@ -107,15 +113,38 @@ class Submitter:
         transport: Transport,
         request: ApiRequest,
         body: RequestBody,
+        item: Item,
         attempts: Attempts,
         task_slot: TaskSlotLease | None,
     ) -> RawResponse[Task]:
-        ended = self.prover.under_way[body] = anyio.Event()
+        ended, began = anyio.Event(), transport.runtime.unix_time()
+        self.prover.under_way[body] = ended
         try:
-            return await transport.call(request, endpoints.parse_started, body, attempts=attempts, task_slot=task_slot)
+            raw = await transport.call(request, endpoints.parse_started, body, attempts=attempts, task_slot=task_slot)
+            task = raw.parse()
+            if task.task_id in self.known.own or task.task_id in self.known.seen:
+                submission = Submission(name=item.record.name, since=began, digest=body.digest)
+                if not await self._may_have_started(task, submission):
+                    message = f"the answer names task {task.task_id}, which was started before with other media"
+                    error = ResponseDecodeError(message, method=request.endpoint.method, url=request.path)
+                    attempts.failed(error)
+                    raise error
+            return raw
         finally:
             del self.prover.under_way[body]
             ended.set()
+
+    async def _may_have_started(self, task: Task, submission: Submission) -> bool:
+        """Return whether an answer that names a known task may be this submission's, and not one to another call.
+
+        A service that has the media already may name the task that it was sent with.
+        """
+        sent, digest = self.known.media.get(task.task_id), submission.digest
+        if sent is not None:
+            return digest is not None and (sent.digest is None or is_same_digest(sent.digest, digest))
+        if digest is None or not self.known.is_older(task.task_id, submission.since):
+            return True
+        return await self.prover.is_made_from(task, submission)
 
     async def _accepted(
         self, transport: Transport, item: Item, digest: MediaDigest | None, task: Task, began: float
@@ -171,13 +200,15 @@ class Submitter:
         self, error: PolyglotError, request: ApiRequest, body: RequestBody, item: Item, began: float, timeout: float
     ) -> Proof:
         """Return the proof of a task or of absence; raise if there is neither."""
+        waited = max(0.0, item.unix_time() - item.record.updated_at)
         await item.move(State.AMBIGUOUS, error=str(error))
         submission = Submission(
             name=item.record.name,
             since=began,
             options=item.record.options,
             digest=body.digest,
-            is_late=is_late(error),
+            content=await _content_of(item, body),
+            late_seconds=_late_seconds(error, waited),
             url_key=None if request.json is None else key_of_url(str(request.json.get("url")).strip(), {}),
         )
         try:
@@ -189,6 +220,21 @@ class Submitter:
         elif proof.task is None:
             raise uncertain_error(item, proof, error) from error
         return proof
+
+
+async def _content_of(item: Item, body: RequestBody) -> tuple[int, str] | None:
+    """Return size and SHA-256 of what was sent: what tells two editions apart that are equal almost everywhere."""
+    if body.media is None or body.digest is None or body.digest.size > COMPARED_WHOLE:
+        return None
+    return content_of_key(item.record.key) or await body.media.content(body.digest)
+
+
+def _late_seconds(error: PolyglotError, waited: float) -> float:
+    """Return for how long a task may yet come after a failure: the service's own answer comes when it is there."""
+    is_answer = isinstance(error, ApiStatusError | ResponseDecodeError) and not is_late(error)
+    if is_answer and answered_by(getattr(error, "body", b"")) is AnsweredBy.SERVICE:
+        return 0.0
+    return min(max(LATE_SECONDS, 2 * waited), LONGEST_SECONDS)
 
 
 async def _not_accepted(item: Item) -> None:

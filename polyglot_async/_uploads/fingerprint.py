@@ -49,6 +49,12 @@ class MediaDigest:
     checksum: int | None = attrs.field(default=None, eq=False)
 
 
+def is_same_digest(one: MediaDigest, other: MediaDigest) -> bool:
+    """Return whether two digests are of the same media, as far as they tell."""
+    pairs = zip(attrs.astuple(one), attrs.astuple(other), strict=True)
+    return all(mine is None or theirs is None or mine == theirs for mine, theirs in pairs)
+
+
 @attrs.define(eq=False, repr=False)
 class MediaHasher:
     """Makes the digest of media, chunk by chunk. A large chunk costs a copy of its last 64 KiB, a small one its own.

@@ -9,6 +9,7 @@ true beginning is `replayable`; the rest can be opened once: a second `open` rai
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import io
 import os
@@ -36,6 +37,7 @@ from .file_reader import (
     reason_of,
     version_of,
 )
+from .fingerprint import MediaHasher, is_same_digest
 from .media_types import (
     DEFAULT_NAME,
     SNIFFED_BYTES,
@@ -59,6 +61,8 @@ from .streams import (
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
+
+    from .fingerprint import MediaDigest
 
 Content: TypeAlias = (
     str
@@ -109,6 +113,20 @@ class Media:
             raise MediaError(f"{self.name}: was read before and cannot be read again from its beginning")
         self._opened = True
         return self._opener(self.name, chunk_bytes)
+
+    async def content(self, digest: MediaDigest) -> tuple[int, str] | None:
+        """Read it once more, and return its size and hexadecimal SHA-256; None unless it still has this digest."""
+        if not self.replayable:
+            return None
+        sha256, hasher = hashlib.sha256(), MediaHasher()
+        try:
+            async with self.open() as chunks:
+                async for chunk in chunks:
+                    sha256.update(chunk)
+                    hasher.update(chunk)
+        except MediaError:
+            return None
+        return (hasher.size, sha256.hexdigest()) if is_same_digest(digest, hasher.digest()) else None
 
 
 def media_from(

@@ -24,7 +24,7 @@ from polyglot_async._tasks.proof import (
     key_of_url,
 )
 
-KEPT = {(".mp3", True): True}
+KEPT = {(".mp3", True): True, (".mp3", False): True}
 NOON = datetime(2026, 5, 24, 12, tzinfo=UTC)
 
 
@@ -144,7 +144,8 @@ def worlds(draw, *, readings=READINGS, shows_options=None, keeps=None, complete=
     if shows_options:  # else nobody could tell an option that was not sent from one that is not shown
         listed = [*listed, Made(task(99, status=TaskStatus.FAILED, output_language="de"), None, {}, None)]
     known = draw(st.booleans())
-    return World(submissions, sent, listed, sources, complete, {".mp3": keeps} if known else {})
+    kept = {(".mp3", True): keeps, (".mp3", False): keeps} if known else {}
+    return World(submissions, sent, listed, sources, complete, kept)
 
 
 def verdicts(world, **changes):
@@ -427,6 +428,16 @@ def test_a_task_of_our_own_shows_whether_bytes_are_kept(source, kept):
 def test_a_service_may_transcode_what_it_has_at_the_end_of_a_task_or_copy_it_until_then(kept, status, is_absent):
     other = attrs.evolve(task(), status=status)
     assert is_absent == one_verdict([other], {"t0": read(SILENT, "whole")}, kept=kept).absent
+
+
+@pytest.mark.parametrize(
+    ("shown", "is_absent"), [(SHORT, False), (media_of(90_000, "head", "words", "end"), False), (FILM, True)]
+)
+def test_what_is_kept_at_the_end_may_be_shown_in_part_until_then(shown, is_absent):
+    part = attrs.evolve(task(), status=TaskStatus.PROCESSING)
+    verdict = one_verdict([part], {"t0": read(shown, "whole")}, of=submission(SILENT), kept={(".mp3", True): True})
+    assert is_absent == verdict.absent
+    assert (() if is_absent else (part,)) == verdict.candidates
 
 
 def test_one_that_is_not_kept_outweighs_others():

@@ -1,0 +1,288 @@
+"""What a service shows and is not so: late tasks, old answers, half sources, wrong times. Nothing is paid for twice.
+
+Each world in virtual time has the same end: every file was started once, what a client got was made from its own bytes,
+and what cannot be known is said to be uncertain.
+"""
+
+import itertools
+from collections import Counter
+from datetime import datetime, timedelta
+
+import anyio
+import httpx
+import pytest
+from virtual import StubService, in_virtual_time
+
+from polyglot_async import SubmissionUncertainError
+
+BLOCK = 64 << 10
+
+
+def media(number, size=300_000):
+    return (b"%06d" % number * (size // 6 + 1))[:size]
+
+
+def transcribe_all(service, sources, *, own_first=2):
+    """Transcribe some sources after others whose answers are not disturbed; return a task or an error for each."""
+    ended = {}
+
+    async def main():
+        async with service.client(max_retries=2) as client:
+            service.disturbed = not own_first
+
+            async def transcribe(number, source):
+                try:
+                    ended[number] = await client.transcriptions.wait(await client.transcriptions.upload(source))
+                except SubmissionUncertainError as error:
+                    ended[number] = error
+
+            for part in (range(own_first), range(own_first, len(sources))):
+                async with anyio.create_task_group() as group:
+                    for number in part:  # two at once are waited for by the list, which shows how prompt it is
+                        group.start_soon(transcribe, number, sources[number])
+                service.disturbed = True
+
+    in_virtual_time(main)
+    for number, source in enumerate(sources):
+        task = ended[number]
+        if not isinstance(task, Exception):
+            assert source == service.tasks[task.task_id].media, "words of another recording"
+    twice = {content[:6]: count for content, count in Counter(t.media for t in service.tasks.values()).items()}
+    assert 1 >= max((twice[source[:6]] for source in sources if source[:6] in twice), default=0), "paid for twice"
+    return [ended[number] for number in range(len(sources))]
+
+
+class LosingService(StubService):
+    """Loses the answer to each upload once it is `disturbed`: the first time that the bytes come."""
+
+    def __init__(self, *arguments, accepts=True, answer=None, **options):
+        super().__init__(*arguments, **options)
+        self.disturbed = False
+        self.accepts, self.answer = accepts, answer or (lambda: httpx.ReadError("connection lost"))
+        self.lost = set()
+        self.after = self.lose
+
+    def start(self, name="a.mp3", media=b"", fields=None):
+        if self.disturbed and media not in self.lost and not self.accepts:
+            self.lost.add(media)
+            return None
+        return super().start(name, media, fields)
+
+    def lose(self, call, _, answer):
+        if call != "upload" or not self.disturbed:
+            return answer
+        if answer is None:
+            return self.answer()
+        newest = self.tasks[self.order[0]].media
+        if newest in self.lost:
+            return answer
+        self.lost.add(newest)
+        return self.answer()
+
+
+def hide_young(service, seconds):
+    """Have the list and the sources lack tasks of lost answers for so long, as if they came that much later."""
+
+    def is_there(task_id):
+        task = service.tasks[task_id]
+        return task.media not in service.lost or task.began + seconds <= anyio.current_time()
+
+    service.page = lambda ids, first, size: itertools.islice(filter(is_there, ids), first, first + size)
+    service.hook = lambda call, request: (
+        httpx.Response(404, json={"detail": "no such task"})
+        if call in {"get", "source"} and not is_there(request.url.path.split("/")[4])
+        else None
+    )
+
+
+@pytest.mark.parametrize("own_first", [0, 2])
+@pytest.mark.parametrize("seconds", [5, 15, 50])
+def test_a_task_that_comes_long_after_its_connection_broke_is_found(seconds, own_first):
+    service = LosingService()
+    hide_young(service, seconds)
+    ended = transcribe_all(service, [media(number) for number in range(3)], own_first=own_first)
+    assert [] == [error for error in ended if isinstance(error, Exception)]
+
+
+def test_what_a_proxy_waited_a_minute_for_may_come_two_minutes_later():
+    async def slow_timeout(call, _, answer):
+        if call == "upload" and service.disturbed and service.tasks[service.order[0]].media not in service.lost:
+            service.lost.add(service.tasks[service.order[0]].media)
+            await anyio.sleep(60)
+            return httpx.Response(504, html="<html>Gateway Timeout</html>")
+        return answer
+
+    service = LosingService()
+    service.after = slow_timeout
+    hide_young(service, 60 + 110)
+    ended = transcribe_all(service, [media(number) for number in range(3)])
+    assert [] == [error for error in ended if isinstance(error, Exception)]
+
+
+@pytest.mark.parametrize("accepts", [True, False])
+def test_an_answer_that_names_a_task_of_other_media_is_not_taken(accepts):
+    service = LosingService(accepts=accepts)
+    first = httpx.Response(200, json={"task_id": "task-1", "status": "queued"})
+    service.answer = lambda: first
+    ended = transcribe_all(service, [media(number) for number in range(3)])
+    assert [] == [error for error in ended if isinstance(error, Exception)]
+
+
+@pytest.mark.parametrize("accepts", [True, False])
+def test_an_answer_that_names_an_older_task_of_others_is_not_taken(accepts):
+    service = LosingService(accepts=accepts)
+    service.answer = lambda: httpx.Response(200, json={"task_id": "task-1", "status": "queued"})
+    ended = []
+
+    async def main():
+        service.start("old.mp3", media(9))
+        await anyio.sleep(100)
+        async with service.client() as client:
+            for number in range(3):  # the first ones show that the service keeps what it was sent
+                service.disturbed = number == 2
+                async with client.batch([media(number)]) as outcomes:
+                    ended.extend([outcome.task async for outcome in outcomes])
+
+    in_virtual_time(main)
+    assert [True] * 3 == [media(number) == service.tasks[task.task_id].media for number, task in enumerate(ended)]
+    assert {1} == set(service.starts.values())
+
+
+def test_a_service_may_answer_with_the_task_that_it_has_of_the_same_media():
+    service = StubService()
+    ended = []
+
+    async def main():
+        service.start("old.mp3", media(1))
+        service.hook = lambda call, _: (
+            httpx.Response(200, json={"task_id": "task-1", "status": "completed"}) if call == "upload" else None
+        )
+        await anyio.sleep(100)
+        async with service.client() as client, client.batch([media(1), media(1)]) as outcomes:
+            ended.extend([outcome.task async for outcome in outcomes])
+
+    in_virtual_time(main)
+    assert ["task-1", "task-1"] == [task.task_id for task in ended]
+    assert 2 == service.calls["upload"]
+
+
+def test_a_source_that_is_shown_in_part_until_the_end_rules_no_task_out():
+    service = LosingService(lambda number: 10.0 if number < 3 else 600.0)
+
+    def in_part(call, request):
+        if call != "source":
+            return None
+        task = service.tasks[request.url.path.split("/")[4]]
+        shown = task.media if task.public()["status"] == "completed" else task.media[: len(task.media) // 2]
+        tail = shown[-BLOCK:]
+        headers = {"content-range": f"bytes {len(shown) - len(tail)}-{len(shown) - 1}/{len(shown)}"}
+        return httpx.Response(206, content=tail, headers=headers)
+
+    service.hook = in_part
+    transcribe_all(service, [media(number) for number in range(3)])
+
+
+def dated(service, shift):
+    """Have the service date tasks wrong: by so many hours, by their number."""
+
+    def shown(task):
+        began = datetime.fromisoformat(task["created_at"])
+        return {**task, "created_at": (began + timedelta(hours=shift(int(task["task_id"][5:])))).isoformat()}
+
+    service.shown = shown
+
+
+@pytest.mark.parametrize("own_first", [0, 2])
+@pytest.mark.parametrize(
+    "shift", [lambda _: -72, lambda number: -2 * (number % 3 == 0), lambda number: -72 * (number % 3 == 0)]
+)
+def test_no_time_rules_out_the_very_bytes(shift, own_first):
+    service = LosingService()
+    dated(service, shift)
+    transcribe_all(service, [media(number) for number in range(3)], own_first=own_first)
+
+
+@pytest.mark.parametrize("tells_total", [True, False])
+def test_a_new_task_may_stand_behind_all_finished_ones(tells_total):
+    service = LosingService(lambda number: 10.0 if number <= 300 else 600.0)
+    service.tells_total = tells_total
+
+    def finished_first(ids, first, size):
+        ends = sorted(ids, key=lambda task_id: service.tasks[task_id].ends > anyio.current_time())
+        return ends[first : first + size]
+
+    service.page = finished_first
+    ended = []
+
+    async def main():
+        for number in range(300):
+            service.start(f"old{number}.mp3", b"old %d" % number)
+            await anyio.sleep(3600)
+        service.disturbed = True
+        async with service.client() as client:
+            ended.append(await client.transcriptions.upload(media(1)))
+
+    in_virtual_time(main)
+    assert "task-301" == ended[0].task_id
+    assert 1 == service.starts[media(1)]
+
+
+def test_an_empty_page_that_names_a_next_one_is_no_end_of_the_list():
+    service = LosingService()
+
+    def by_cursor(call, request):
+        if call != "list":
+            return None
+        number = int(request.url.params.get("cursor", "0"))
+        ids = [[], [], list(service.order)][number]
+        document = {"items": [service.tasks[task_id].public() for task_id in ids]}
+        return httpx.Response(200, json={**document, **({"next_cursor": str(number + 1)} if number < 2 else {})})
+
+    service.hook = by_cursor
+    ended = transcribe_all(service, [media(number) for number in range(3)], own_first=0)
+    assert [] == [error for error in ended if isinstance(error, Exception)]
+
+
+class Drip(httpx.AsyncByteStream):
+    """A body that never ends, a byte every 20 seconds."""
+
+    async def __aiter__(self):
+        while True:
+            yield b"["
+            await anyio.sleep(20)
+
+
+@pytest.mark.parametrize("dripping", ["source", "list"])
+def test_an_answer_that_never_ends_holds_up_nobody_for_ever(dripping):
+    service = LosingService()
+    service.hook = lambda call, _: httpx.Response(200, stream=Drip()) if call == dripping else None
+    ended = transcribe_all(service, [media(number) for number in range(4)], own_first=0)
+    assert all(isinstance(error, SubmissionUncertainError) for error in ended)
+
+
+def test_two_editions_that_differ_in_a_second_of_sound_are_not_taken_for_each_other():
+    plain = media(1, 3 << 20)
+    at = (2 << 20) + BLOCK // 2
+    beeped = plain[:at] + b"beep" + plain[at + 4 :]
+    service = LosingService(accepts=True)
+    service.start = lambda name="a.mp3", media=b"", fields=None: (  # the plain one is never accepted at first
+        LosingService.start(service, name, media, fields)
+        if media == beeped or media in service.lost or not service.disturbed
+        else service.lost.add(media)
+    )
+    ended = []
+
+    async def main():
+        async with service.client() as client:
+            service.disturbed = True
+            sources = [("plain.mp3", plain), ("beeped.mp3", beeped)]
+            async with client.batch(sources) as outcomes:
+                ended.extend([outcome async for outcome in outcomes])
+
+    in_virtual_time(main)
+    for outcome in ended:
+        if outcome.ok:
+            assert outcome.source[1] == service.tasks[outcome.task.task_id].media
+        else:
+            assert isinstance(outcome.error, SubmissionUncertainError)
+    assert {1} == set(service.starts.values())
