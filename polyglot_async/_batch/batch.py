@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
@@ -69,6 +69,8 @@ class BatchStream:
             self._last = await self._outcomes.receive()
         except (anyio.EndOfStream, anyio.ClosedResourceError):
             raise StopAsyncIteration from None
+        if self._last[1] is not None:
+            self._stats.open_items.discard(self._last[1])
         return self._last[0]
 
     async def acknowledge(self) -> None:
@@ -112,8 +114,9 @@ async def run_batch(
             proofs=await recover(journal, submitter, transport.runtime) if journal is not None else {},
             concurrency=anyio.Semaphore(concurrency),
         )
-        async with _stream(feed, worker, concurrency) as stream:
-            yield stream
+        with nullcontext() if journal is not None else worker.stats.open_tasks_named():
+            async with _stream(feed, worker, concurrency) as stream:
+                yield stream
 
 
 @asynccontextmanager
@@ -142,7 +145,7 @@ async def _stream(feed: SourceFeed, worker: BatchWorker, concurrency: int) -> As
 
 
 async def _work(feed: SourceFeed, worker: BatchWorker, outcomes: MemoryObjectSendStream[_Ended]) -> None:
-    """Take a source, bring its outcome, take the next."""
+    """Process one source after the other, and send each outcome."""
     async with outcomes:
         while (source := await feed.next()) is not _END:
             ended = await worker.process(source)

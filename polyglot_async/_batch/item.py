@@ -57,7 +57,7 @@ class BatchItem:
 async def identify(
     source: BatchSource, options: Mapping[str, Any], journal: Journal | None, unix_time: Callable[[], float]
 ) -> BatchItem:
-    """Look at a source; with a journal, find its key. A file that was read before is not read again, if unchanged.
+    """Return a source as an item; with a journal, with its key. An unchanged file that was read before is not read.
 
     Raises:
         MediaError: it cannot be sent, or, with a journal, could not be known again by a later run.
@@ -81,7 +81,7 @@ async def identify(
 
 
 async def look_up(found: BatchItem, journal: Journal) -> None:
-    """Take over what the journal knows of an item, under the name and at the path that it has now."""
+    """Set an item's record to what the journal knows, under the name and at the path that it has now."""
     record = found.item.record
     known = await journal.record(record.key)
     if known is not None:

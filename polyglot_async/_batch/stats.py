@@ -1,21 +1,28 @@
-"""The counts of a batch."""
+"""The counts of a batch, and the tasks whose outcomes it has not returned yet."""
 
 from __future__ import annotations
 
 import inspect
+import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import attrs
 
 from .._errors import SubmissionUncertainError
+from .._state.items import State
 from .outcomes import BatchProgress, Outcome, Upload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from .._limits.limiter import Limiter
+    from .._state.items import Item
     from .options import OnBatchProgress
+
+logger = logging.getLogger("polyglot_async")
+
+_MOST_IDS_SHOWN = 20
 
 
 class CallbackError(Exception):
@@ -27,6 +34,7 @@ class BatchStats:
     """The counts of a batch, reported to `on_progress` at each change.
 
     Attributes:
+        open_items: items whose outcomes were not returned yet.
         callback_error: what `on_progress` has raised, which ends the batch.
     """
 
@@ -39,6 +47,7 @@ class BatchStats:
     skipped: int = 0
     uploading: dict[int, Upload] = attrs.field(factory=dict)
     processing: dict[int, str] = attrs.field(factory=dict)
+    open_items: set[Item] = attrs.field(factory=set)
     callback_error: Exception | None = None
 
     def progress(self) -> BatchProgress:
@@ -52,7 +61,13 @@ class BatchStats:
             uncertain=self.uncertain,
             skipped=self.skipped,
             requests_today=self._limiter.usage.day_requests,
+            open_tasks=self.open_tasks(),
         )
+
+    def open_tasks(self) -> dict[str, str]:
+        """Return the ids of tasks whose outcomes were not returned yet, and the names of their items."""
+        records = [item.record for item in tuple(self.open_items)]  # a copy: a sync caller is another thread
+        return {r.task_id: r.name for r in records if r.task_id is not None and r.state is not State.FAILED}
 
     def in_flight(self) -> tuple[str, ...]:
         """Return the names of what is at the service, or may be."""
@@ -85,6 +100,19 @@ class BatchStats:
         await self.report()
 
     @contextmanager
+    def open_tasks_named(self) -> Iterator[None]:
+        """Add the ids of open tasks to whatever error ends the batch, and to the log: no journal knows them."""
+        try:
+            yield
+        except Exception as error:
+            if tasks := self.open_tasks():
+                error.add_note(_words_of(tasks))
+            raise
+        finally:
+            if self.open_items and (tasks := self.open_tasks()):
+                logger.warning("the batch has ended early: %s", _words_of(tasks))
+
+    @contextmanager
     def callers_error(self) -> Iterator[None]:
         """Raise what `on_progress` has raised, if it has, in place of what became of it."""
         try:
@@ -93,3 +121,12 @@ class BatchStats:
             if self.callback_error is None:
                 raise
             raise self.callback_error from self.callback_error.__cause__
+
+
+def _words_of(tasks: Mapping[str, str]) -> str:
+    shown = ", ".join(f"{task_id} ({name})" for task_id, name in list(tasks.items())[:_MOST_IDS_SHOWN])
+    more = f" and {len(tasks) - _MOST_IDS_SHOWN} more, see progress.open_tasks" if len(tasks) > _MOST_IDS_SHOWN else ""
+    return (
+        f"{len(tasks)} of its tasks were started and paid for, and their outcomes were not returned: {shown}{more}. "
+        "Do not send these files again: fetch each with transcriptions.wait(id) and transcriptions.result(id)"
+    )

@@ -21,13 +21,14 @@ from .._errors import (
     SubmissionUncertainError,
     TaskError,
 )
-from .._http.retry import Attempts, is_outage, may_pass, stops_batch
+from .._http.retry import Attempts, delay, is_outage, may_pass, stops_batch
 from .._limits.limiter import TaskSlotLease
 from .._models import Task, TaskStatus, Transcript
 from .._state.items import Item, State
 from .._tasks.outage import BATCH_TIMEOUT
 from .._tasks.proof import Proof
 from .._tasks.raw_calls import check_size
+from .._tasks.schedule import NOT_YET_SECONDS
 from .._tasks.submit import uncertain_error
 from .._uploads.form_body import FormBody, JsonBody
 from .item import BatchItem, identify, look_up, name_of
@@ -68,6 +69,7 @@ class BatchWorker:
     concurrency: anyio.Semaphore
     _began: float = attrs.field(init=False)
     _busy: dict[str, anyio.Event] = attrs.field(factory=dict, init=False)
+    _missing_kinds: set[str] = attrs.field(factory=set, init=False)
     _files: ResultFiles | None = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -87,6 +89,7 @@ class BatchWorker:
         try:
             found = await identify(source, self.options.sent, self.journal, self.transport.runtime.unix_time)
             item = found.item
+            self.stats.open_items.add(item)
             async with self._content_lock(item.record.key):
                 # Looked up only now: another file with the same content may be on its way, or just have ended.
                 if self.journal is not None:
@@ -96,6 +99,8 @@ class BatchWorker:
             if self._ends_batch(error):
                 raise
             outcome = Outcome(source=source, name=item.record.name if item else name_of(source), error=_as_ours(error))
+        if outcome is None and item is not None:
+            self.stats.open_items.discard(item)
         await self.stats.end(outcome)
         return None if outcome is None else (outcome, item)
 
@@ -166,40 +171,31 @@ class BatchWorker:
             request = endpoints.upload(self.options.sent)
             body = FormBody(found.media, request.fields or (), on_progress)
         attempts = Attempts(self.transport.max_retries, forgives_429=True)
-        failed_once = False
+        submit = partial(
+            self.submitter.submit,
+            self.transport,
+            request,
+            body,
+            found.item,
+            task_slot=slot,
+            attempts=attempts,
+            outage_timeout=BATCH_TIMEOUT,
+        )
         while True:
             try:
-                raw = await self.submitter.submit(
-                    self.transport,
-                    request,
-                    body,
-                    found.item,
-                    task_slot=slot,
-                    attempts=attempts,
-                    outage_timeout=BATCH_TIMEOUT,
-                )
-                return raw.parse()
+                return (await self._through_outages(submit, body, attempts)).parse()
             except SubmissionUncertainError as error:
                 if isinstance(error.__cause__, ServiceUnavailableError):
                     raise error.__cause__ from error
                 if self.options.on_uncertain != "retry" or attempts.made > attempts.retries:
                     raise
-            except PolyglotError as error:
-                if not is_outage(error) or not body.can_be_sent:
-                    raise
-                was_outage = await self.submitter.gate.wait_out(error, timeout=BATCH_TIMEOUT)
-                attempts.made = attempts.left  # what never left used up no attempt
-                # An outage may be over before it is asked for: one more attempt then, if one is left.
-                if not was_outage and (failed_once or attempts.made > attempts.retries):
-                    raise
-                failed_once = not was_outage
 
     async def _wait(self, found: BatchItem, task: Task) -> Task:
         self.stats.processing[id(found)] = found.name
         await self.stats.report()
         try:
             task = await self._through_outages(
-                lambda: self.poller.wait(self.transport, task, outage_timeout=BATCH_TIMEOUT)
+                lambda: self.poller.wait(self.transport, task, outage_timeout=BATCH_TIMEOUT, is_ours=True)
             )
         except Exception:  # a cancellation leaves it in flight, which it is
             del self.stats.processing[id(found)]
@@ -213,13 +209,13 @@ class BatchWorker:
         transcript: Transcript | None = None
         files: list[Path] = []
         if self.options.results == ("result",):
-            transcript = await self._through_outages(lambda: self.calls.result(task))
+            transcript = await self._when_there("result", lambda: self.calls.result(task))
         elif self.options.results != ("task",):
             assert self._files is not None  # noqa: S101 - for the type checkers: kinds are taken with a folder only
             with self._files.reserve(found, task) as paths:
                 for kind, path in paths.items():
                     download = partial(self._files.download, found, task, kind, path)
-                    files.append(await self._through_outages(download))
+                    files.append(await self._when_there(kind, download))
         if found.item.record.state is State.ENDED:
             await found.item.move(State.FETCHED, files=tuple(map(str, files)))
         return transcript, tuple(files)
@@ -236,19 +232,55 @@ class BatchWorker:
         if (refused or ended) and item.record.state is not State.AMBIGUOUS:
             await item.move(State.FAILED, error=str(error))
 
-    async def _through_outages(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Repeat a free call while it meets 429s, which fail no item, and through outages of the whole service."""
+    async def _when_there(self, kind: str, call: Callable[[], Awaitable[T]]) -> T:
+        """Fetch a result of a task that has ended; a 404 means "not yet" (A19) until it has lasted for a minute.
+
+        What is missing for so long is not asked for again and again for the other items, unless one of them has it.
+        """
+        runtime, failures = self.transport.runtime, 0
+        began = runtime.monotonic()
+        while True:
+            try:
+                fetched = await self._through_outages(call)
+            except NotFoundError as error:
+                if kind in self._missing_kinds:
+                    raise
+                if runtime.monotonic() - began >= NOT_YET_SECONDS:
+                    self._missing_kinds.add(kind)
+                    raise
+                failures += 1
+                await runtime.sleep(delay(failures, error, random=runtime.random()))
+            else:
+                self._missing_kinds.discard(kind)
+                return fetched
+
+    async def _through_outages(
+        self,
+        call: Callable[[], Awaitable[T]],
+        body: FormBody | JsonBody | None = None,
+        attempts: Attempts | None = None,
+    ) -> T:
+        """Repeat a call while it meets 429s, which fail no item, and through outages of the whole service.
+
+        With `attempts`, what never left used up none of them; without, the call is free.
+        """
         failed_once = False
         while True:
             try:
                 return await call()
-            except RateLimitError:
-                continue
             except PolyglotError as error:
+                if body is not None and not body.can_be_sent:
+                    raise
+                if isinstance(error, RateLimitError):
+                    continue
                 if not is_outage(error):
                     raise
                 was_outage = await self.submitter.gate.wait_out(error, timeout=BATCH_TIMEOUT)
-                if not was_outage and failed_once:
+                if attempts is not None:
+                    attempts.made = attempts.left
+                # An outage may be over before it is asked for: once more then, if an attempt is left.
+                is_last = failed_once or (attempts is not None and attempts.made > attempts.retries)
+                if is_last and not was_outage:
                     raise
                 failed_once = not was_outage
 

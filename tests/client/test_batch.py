@@ -4,6 +4,8 @@ import fcntl
 import io
 import itertools
 import json
+import logging
+import math
 import os
 import sqlite3
 import time
@@ -36,6 +38,7 @@ from polyglot_async import (
     ResponseDecodeError,
     Runtime,
     ServerError,
+    SubmissionUncertainError,
     TaskCancelledError,
     TaskFailedError,
 )
@@ -263,10 +266,8 @@ async def test_one_failed_item_does_not_end_the_batch(anyio_backend, sandbox, cl
         ("status call=upload status=500 times=forever", ServerError, "new", 3),
         ("reset_before_body call=upload times=forever", ApiConnectionError, "new", 3),
         ("status call=result status=500 times=forever", ServerError, "running", 1),
-        ("status call=result status=404", NotFoundError, "running", 1),
         ("reset_after_body call=result times=forever", ApiConnectionError, "running", 1),
         ("garbage call=result times=forever", ResponseDecodeError, "running", 1),
-        ("status call=get status=404", NotFoundError, "failed", 1),
     ],
 )
 async def test_an_error_is_a_value_and_leaves_the_item_in_the_state_that_a_later_run_needs(
@@ -919,6 +920,173 @@ def test_only_a_refusal_of_the_service_itself_is_final(call, answer, is_final, t
         assert ({}, {"a.mp3": "failed"}) == (second, states(journal))
     else:
         assert (None, 1) == (second["a.mp3"].error, starts)
+
+
+# A 404 of what was paid for.
+
+
+def answers_404(call, begin, end):
+    def hook(asked, _):
+        hidden = asked == call and begin <= anyio.current_time() < end
+        return httpx.Response(404, json={"detail": "no such task"}) if hidden else None
+
+    return hook
+
+
+@pytest.mark.parametrize("retry_failed", [False, True])
+@pytest.mark.parametrize("call", ["get", "result"])
+def test_a_404_of_a_replica_that_is_behind_fails_no_item(call, retry_failed, tmp_path):
+    """Of a task that was just started, of one that a later run waits for, and of a result."""
+    journal = tmp_path / "j.db"
+
+    async def main():
+        service = StubService(lambda _: 10.0)
+        service.hook = answers_404(call, 0, 30)
+        async with service.client() as client:
+            with anyio.move_on_after(20):
+                await run(client, [("a.mp3", b"a")], journal=journal)
+        seen = states(journal)
+        async with service.client() as client:
+            outcomes = await run(client, [("a.mp3", b"a")], journal=journal, retry_failed=retry_failed)
+        return service, seen, outcomes
+
+    service, seen, outcomes = in_virtual_time(main)
+    assert ({"a.mp3": "running"}, {"a.mp3": type(None)}) == (seen, errors(outcomes))
+    assert ([1], {"a.mp3": "done"}) == (list(service.starts.values()), states(journal))
+    assert 40 > service.requests
+
+
+@pytest.mark.parametrize(("begin", "end"), [(0, 50), (300, 340), (7200, 7250)])
+def test_a_404_at_any_time_is_no_failure_unless_it_lasts(begin, end, tmp_path):
+    """The service, or a proxy before it, may be redeployed, and a replica may come back with what is old."""
+
+    async def main():
+        service = StubService(lambda _: 7230.0)
+        service.hook = answers_404("get", begin, end)
+        async with service.client() as client:
+            return await run(client, [("a.mp3", b"a")], journal=tmp_path / "j.db")
+
+    assert {"a.mp3": type(None)} == errors(in_virtual_time(main))
+
+
+@pytest.mark.parametrize(("call", "state"), [("get", "failed"), ("result", "running")])
+def test_a_404_that_lasts_for_a_minute_is_believed(call, state, tmp_path):
+    async def main():
+        service = StubService(lambda _: 10.0)
+        service.hook = answers_404(call, 0, math.inf)
+        async with service.client() as client:
+            outcomes = await run(client, [("a.mp3", b"a")], journal=tmp_path / "j.db")
+        return outcomes, anyio.current_time(), service.requests
+
+    outcomes, ended, requests = in_virtual_time(main)
+    assert ({"a.mp3": NotFoundError}, {"a.mp3": state}) == (errors(outcomes), states(tmp_path / "j.db"))
+    assert 60 <= ended < 130
+    assert requests < 30
+
+
+def test_a_kind_of_file_that_the_service_does_not_make_is_not_asked_for_again_and_again(tmp_path):
+    async def main():
+        service = StubService(lambda _: 1.0)
+        service.hook = lambda call, request: httpx.Response(404) if request.url.path.endswith("/ass") else None
+        sources = [(f"{number}.mp3", b"%d" % number) for number in range(100)]
+        async with service.client() as client:
+            outcomes = await run(client, sources, results="ass", out=tmp_path)
+        return outcomes, service.answers[404], anyio.current_time()
+
+    outcomes, answers, ended = in_virtual_time(main)
+    assert {NotFoundError} == set(errors(outcomes).values())
+    assert answers < 100 + 100
+    assert ended < 200
+
+
+# What a batch without a journal leaves behind.
+
+
+def an_expired_key(service):
+    service.hook = lambda call, _: httpx.Response(401) if call in {"get", "list"} and anyio.current_time() > 5 else None
+    return {}, AuthenticationError
+
+
+def an_uncertain_upload(service):
+    answers = {"upload": httpx.Response(500), "list": httpx.Response(403)}
+    service.hook = lambda call, _: answers.get(call) if service.calls["upload"] > 3 else None
+    return {"on_uncertain": "raise"}, SubmissionUncertainError
+
+
+def a_callback(_):
+    def on_progress(_):
+        if anyio.current_time() > 5:
+            raise LookupError("my bar")
+
+    return {"on_progress": on_progress}, LookupError
+
+
+def the_caller(_):
+    return {}, ZeroDivisionError
+
+
+@pytest.mark.parametrize("end", [an_expired_key, an_uncertain_upload, a_callback, the_caller])
+def test_what_ends_a_batch_names_the_tasks_that_were_started_and_not_returned(end, caplog):
+    """Without a journal nothing else knows them, and they are paid for."""
+
+    async def sources():
+        for number in range(3):
+            yield f"{number}.mp3", b"%d" % number
+        await anyio.sleep(6)
+        yield "3.mp3", b"3"
+
+    async def main():
+        service = StubService(lambda number: 4.0 if number == 1 else 3600.0)
+        options, expected = end(service)
+        async with service.client() as client:
+            with pytest.raises(expected) as caught:
+                async with client.batch(sources(), concurrency=3, **options) as outcomes:
+                    assert "task-1" == (await anext(outcomes)).task.task_id
+                    if end is the_caller:
+                        raise ZeroDivisionError
+                    await anext(outcomes)
+        started = {task_id: task.name for task_id, task in service.tasks.items() if task_id != "task-1"}
+        return caught.value, outcomes.progress.open_tasks, started
+
+    with caplog.at_level(logging.WARNING, "polyglot_async"):
+        error, left, started = in_virtual_time(main)
+    assert started == left
+    assert 2 == len(left)
+    [note] = error.__notes__
+    assert all(f"{task_id} ({name})" in note for task_id, name in left.items())
+    assert "task-1" not in note
+    assert note in caplog.records[-1].getMessage()
+
+
+@pytest.mark.parametrize("count", [3, 50])
+def test_a_cancelled_batch_logs_the_tasks_that_go_on(count, caplog):
+    async def main():
+        service = StubService(lambda _: 100.0)
+        async with service.client() as client:
+            with anyio.move_on_after(50):
+                await run(client, [(f"{n}.mp3", b"%d" % n) for n in range(count)], concurrency=count)
+        return set(service.tasks)
+
+    with caplog.at_level(logging.WARNING, "polyglot_async"):
+        tasks = in_virtual_time(main)
+    message = caplog.records[-1].getMessage()
+    assert min(count, 20) == sum(f"{task_id} (" in message for task_id in tasks)
+    assert ("and 30 more" in message) == (count == 50)
+
+
+@pytest.mark.parametrize("journal", [True, False])
+def test_a_batch_whose_tasks_are_known_elsewhere_logs_nothing(journal, tmp_path, caplog):
+    """A journal has them; and a batch that came to its end, with failures too, has returned them."""
+
+    async def main():
+        service = StubService(lambda _: 10.0)
+        async with service.client() as client:
+            with anyio.move_on_after(5 if journal else 100):
+                await run(client, [("a.mp3", b"a")], journal=tmp_path / "j.db" if journal else None)
+
+    with caplog.at_level(logging.WARNING, "polyglot_async"):
+        in_virtual_time(main)
+    assert [] == caplog.records
 
 
 # Errors of the caller's, and those that nobody foresaw.
