@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
@@ -51,15 +52,55 @@ def lock(path: Path) -> sqlite3.Connection:
     return sqlite_errors(path, begin)
 
 
+def make(path: Path) -> os.stat_result:
+    """Make the file of a journal where there is none; return which file it is.
+
+    Raises:
+        JournalError: it has another name too, or cannot be made.
+    """
+
+    def begin() -> os.stat_result:
+        _make_private(path)
+        found = path.stat()
+        # SQLite keeps what was written last beside the name that it was opened by, and so does our lock: under another
+        # name a run would not know what an earlier one has paid for.
+        if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
+            raise JournalError(
+                f"{path}: this journal has {found.st_nlink} names (hard links), and two runs could write it at once "
+                "without knowing of each other. Delete the other names, or make a copy and pass that"
+            )
+        return found
+
+    return sqlite_errors(path, begin)
+
+
+def check_in_place(database: sqlite3.Connection, path: Path, opened: os.stat_result) -> None:
+    """Check that a journal is still the file that was opened at `path`.
+
+    Raises:
+        JournalError: it was moved, deleted or replaced: a run that opens the path now would not know what is written.
+    """
+    try:
+        is_in_place = os.path.samestat(path.stat(), opened)
+    except OSError:
+        is_in_place = False
+    if not is_in_place:
+        # Else what was written last would stay beside the old name, where nobody who opens the new one finds it.
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        raise JournalError(
+            f"{path}: this journal was moved, deleted or replaced while a batch was writing it. Put it back before the "
+            "next run: only it knows what was sent"
+        )
+
+
 def connect(path: Path) -> sqlite3.Connection:
-    """Open a journal for writing, made where there is none.
+    """Open a journal's file for writing, with its tables, which are made in an empty one.
 
     Raises:
         JournalError: another version made it, or it is no journal.
     """
 
     def begin() -> sqlite3.Connection:
-        _make_private(path)
         database = sqlite3.connect(path, timeout=10, check_same_thread=False)
         try:
             if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
@@ -96,7 +137,7 @@ def sqlite_errors(path: Path, action: Callable[[], T]) -> T:
     """Run `action` on a journal's file, with whatever SQLite raises as a `JournalError`."""
     try:
         return action()
-    except (sqlite3.Error, ValueError) as error:  # ValueError: what stands in it was written by something else
+    except (sqlite3.Error, OSError, ValueError) as error:  # ValueError: what stands in it was written by something else
         raise JournalError(f"{path}: the journal cannot be used: {error}") from error
 
 

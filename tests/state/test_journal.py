@@ -208,6 +208,61 @@ async def test_a_second_process_is_refused_until_the_first_is_gone_however_it_we
         await journal.write(record())
 
 
+@pytest.mark.parametrize("folder", [".", "elsewhere"])
+async def test_a_journal_with_another_name_is_refused_under_each_of_them(path, script, anyio_backend, folder):
+    """What is written last stands beside the name by which it was opened, and so does the lock."""
+    holder = script(HOLDER, path)
+    assert "holding\n" == holder.stdout.readline()
+    link = path.parent / folder / "other.db"
+    link.parent.mkdir(exist_ok=True)
+    link.hardlink_to(path)
+    second = script(HOLDER, link)
+    out, err = second.communicate(timeout=30)
+    assert "has 2 names (hard links)" in err
+    assert not out
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    for name in (path, link):
+        with pytest.raises(JournalError, match=r"Delete the other names, or make a copy"), locked_journal(name):
+            pass
+    link.unlink()
+    with locked_journal(path) as journal:
+        await journal.write(record())
+
+
+@pytest.mark.parametrize("what", ["moved", "deleted", "replaced", "folder moved"])
+async def test_a_journal_that_is_no_longer_in_its_place_ends_the_run_that_writes_it(tmp_path, anyio_backend, what):
+    """A run that opens the path now would know nothing of what this one writes."""
+    path = tmp_path / "folder" / "archive.db"
+    path.parent.mkdir()
+    aside = path.with_name("aside.db")
+    with locked_journal(path) as journal:
+        await journal.write(record("first", State.LEFT))
+        if what == "folder moved":
+            path.parent.rename(tmp_path / "another")
+            aside = tmp_path / "another" / path.name
+        elif what == "deleted":
+            path.unlink()
+        else:
+            path.rename(aside)
+            if what == "replaced":
+                path.write_bytes(b"")
+        for key in ("second", "third"):
+            with pytest.raises(JournalError, match="moved, deleted or replaced"):
+                await journal.write(record(key, State.LEFT))
+    if what != "deleted":
+        assert State.LEFT == states(aside)["first"], "nothing that was written is lost"
+
+
+async def test_another_current_folder_does_not_move_a_journal(tmp_path, monkeypatch, anyio_backend):
+    monkeypatch.chdir(tmp_path)
+    with locked_journal("archive.db") as journal:
+        (tmp_path / "deeper").mkdir()
+        monkeypatch.chdir(tmp_path / "deeper")
+        await journal.write(record())
+    assert {"k": State.NEW} == states(tmp_path / "archive.db")
+
+
 async def test_a_second_batch_of_the_same_process_is_refused_too(journal, path):
     with pytest.raises(JournalError, match="another batch"), locked_journal(path):
         pass
