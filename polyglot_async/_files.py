@@ -9,12 +9,17 @@ import stat
 from pathlib import Path
 
 
-def write_durably(path: Path, content: bytes) -> None:
+def write_durably(path: Path, content: bytes, *, overwrite: bool = True) -> None:
     """Write beside `path` and rename; a link is followed, and a file that is replaced keeps its mode. Blocks.
 
+    Without `overwrite`, nothing is replaced, not even what appears at `path` meanwhile.
+
     Raises:
+        FileExistsError: without `overwrite`, something is there.
         OSError: it cannot be written; what was there before is still there.
     """
+    if not overwrite and os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(path))
     target = Path(os.path.realpath(path))
     mode: int | None = None
     with contextlib.suppress(FileNotFoundError):
@@ -30,10 +35,25 @@ def write_durably(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(target)
+        if overwrite:
+            beside.replace(target)
+        else:
+            _rename_to_free_name(beside, target)
         flush_folder(target.parent)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _rename_to_free_name(file: Path, target: Path) -> None:
+    """Rename a file as `os.rename` does, but raise FileExistsError where something has the new name."""
+    try:
+        target.hardlink_to(file)
+    except FileExistsError:
+        raise
+    except (OSError, NotImplementedError):  # a file system without hard links
+        # The name is taken first; a crash between the two steps leaves an empty file, and never a part of one.
+        target.open("xb").close()
+        file.replace(target)
 
 
 def flush_folder(folder: Path) -> None:

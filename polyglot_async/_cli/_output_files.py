@@ -66,15 +66,6 @@ def make_folder(folder: Path) -> None:
     check_folder(folder)
 
 
-def unused_path(path: Path, content: bytes) -> Path:
-    """Return `path`, or the first of "path-2", "path-3" and so on that is missing or has this content already."""
-    number, candidate = 1, path
-    while os.path.lexists(candidate) and not _has_content(candidate, content):
-        number += 1
-        candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")
-    return candidate
-
-
 def write_file(path: Path, text: str, *, overwrite: bool) -> None:
     """Write text as UTF-8. The file appears whole or not at all, and is on the disk when this returns.
 
@@ -83,11 +74,30 @@ def write_file(path: Path, text: str, *, overwrite: bool) -> None:
         OSError: it cannot be written.
     """
     content = text.encode("utf-8", "replace")
-    if os.path.lexists(path) and not overwrite:
-        if _has_content(path, content):
-            return
-        raise FileExistsError(errno.EEXIST, ALREADY_EXISTS, os.fspath(path))
-    write_durably(path, content)  # a journal may note at once that it is done
+    try:
+        write_durably(path, content, overwrite=overwrite)  # a journal may note at once that it is done
+    except FileExistsError:
+        if not _has_content(path, content):
+            raise FileExistsError(errno.EEXIST, ALREADY_EXISTS, os.fspath(path)) from None
+
+
+def write_beside_others(path: Path, text: str) -> Path:
+    """Write text to `path`, or to the first of "path-2", "path-3" and so on that is missing; return where it stands.
+
+    One that has this content already is kept.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    number, candidate = 1, path
+    while True:
+        try:
+            write_file(candidate, text, overwrite=False)
+        except FileExistsError:
+            number += 1
+            candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")
+        else:
+            return candidate
 
 
 def _has_content(path: Path, content: bytes) -> bool:

@@ -13,7 +13,7 @@ import click
 from .._formatting import timed_lines, to_json
 from .._group import command as polyglot_command
 from .._output import print_json, print_line
-from .._output_files import check_folder, make_folder, unused_path
+from .._output_files import check_folder, make_folder, write_beside_others
 from .._progress import ProgressBars
 from .._settings import with_local_server
 from .._sources import check_file
@@ -49,7 +49,7 @@ def command(settings: Settings, *, file: Path | None, out: Path | None) -> None:
     with _recording(file) as recording, with_local_server(settings) as local_settings:
         transcript = local_settings.call(lambda client: _transcribe(client, recording, verbose=settings.verbose))
     # The same subtitles of an earlier demo are kept; a file with other content gets a neighbour.
-    subtitles = transcript.save(unused_path(folder / f"{recording.stem}.srt", transcript.render("srt").encode()))
+    subtitles = write_beside_others(folder / f"{recording.stem}.srt", transcript.render("srt"))
     if settings.json:
         print_json({**to_json(transcript), "files": [str(subtitles)]})
     else:

@@ -11,7 +11,7 @@ from .._formatting import to_json
 from .._group import command as polyglot_command
 from .._group import parse_task_id
 from .._output import print_json, print_line, print_saved
-from .._output_files import STDOUT, check_output_path
+from .._output_files import STDOUT, check_output_path, write_file
 from .._sources import FORMATS
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def command(settings: Settings, *, task_id: str, format_: str | None, out: Path,
     chosen = format_ or (suffix if suffix in FORMATS else "txt")
     transcript = settings.call(lambda client: client.transcriptions.result(task_id))
     if target != STDOUT:
-        transcript.save(target, format=chosen)
+        write_file(target, transcript.render(chosen), overwrite=overwrite)
         print_saved(target, as_json=settings.json)
     elif settings.json:
         print_json(to_json(transcript))
