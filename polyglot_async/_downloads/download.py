@@ -186,7 +186,7 @@ class _Download:
             part = self._next_part()
 
     async def _start_others(self, first: ByteRange, writer: FileWriter, tasks: TaskGroup) -> None:
-        """Take the size from the first answer, and start the other connections."""
+        """Note the size that the first answer shows, and start the other connections."""
         self._answered = True
         total = self._file.total
         await to_thread.run_sync(self._partial.begin, total, self._file.validator)
@@ -204,7 +204,7 @@ class _Download:
             tasks.start_soon(self._run_connection, part, writer, tasks)
 
     def _next_part(self) -> ByteRange | None:
-        """Take a piece of what no connection has taken yet."""
+        """Return a part of what is assigned to no connection, and assign it; None if there is none."""
         if not self._unassigned:
             return None
         first = self._unassigned[0]

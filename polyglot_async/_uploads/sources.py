@@ -132,7 +132,7 @@ class Media:
 def media_from(
     source: MediaSource, *, name: str | None = None, size: int | None = None, content_type: str | None = None
 ) -> Media:
-    """Look at `source` and make `Media` of it; the file system is asked, nothing is read but the first bytes.
+    """Return `source` as `Media`; the file system is asked, nothing is read but the first bytes.
 
     `name` and `content_type` overrule what the source says of itself; `size` (bytes) is for sources whose length only
     the caller knows. A name without a suffix, unless given here, gets that of the type: `upload.wav`.
@@ -247,7 +247,7 @@ def _from_bytes(data: bytes) -> Media:
 
 
 def _from_file(file: Any, name: str | None = None) -> Media:
-    """Take an open file from where it stands; it stays open, for it is the caller's."""
+    """Return an open file as media, from where it stands; it stays open, for it is the caller's."""
     name = name or name_of(file)
     try:
         if not getattr(file, "readable", lambda: True)():
