@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from .._state.items import Item
     from .options import OnBatchProgress
 
-logger = logging.getLogger("polyglot_async")
+logger = logging.getLogger("polyglot_async.batch")
+"""A logger of its own, because the command line words what a batch left in a line of its own."""
 
 _MOST_IDS_SHOWN = 20
 

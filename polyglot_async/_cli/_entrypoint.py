@@ -127,7 +127,8 @@ class _LogHandler(logging.Handler):
         self._settings = settings
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.levelno < logging.WARNING and not self._settings.verbose:
+        is_reported_elsewhere = record.name == "polyglot_async.batch"  # `transcribe` names the tasks that are left
+        if is_reported_elsewhere or (record.levelno < logging.WARNING and not self._settings.verbose):
             return
         try:
             text = f"{record.levelname.lower()}: {record.getMessage()}"

@@ -140,6 +140,8 @@ def _fields(error: BaseException) -> list[tuple[str, Any]]:
         fields += [("task_id", error.task.task_id), ("status", str(error.task.status))]
     if isinstance(error, ApiStatusError):
         fields += [(name, getattr(error, name)) for name in ("status_code", "detail", "request_id", "retry_after")]
+    if notes := getattr(error, "__notes__", None):  # the tasks that a batch has left
+        fields += [("notes", list(notes))]
     if isinstance(error, IncompleteError):
         fields += [("summary", error.summary)]
     if isinstance(error, SubmissionUncertainError):

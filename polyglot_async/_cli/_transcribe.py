@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from ._sources import Source
 
 _MAX_NAMES_SHOWN = 5
+_MAX_IDS_SHOWN = 20
+"""Without a journal nothing else knows them."""
 
 
 @attrs.frozen(kw_only=True)
@@ -252,9 +254,18 @@ class TranscribeRun:
         """Return how far the run came, and what goes on at the service: it is paid for, and can be fetched."""
         skipped = self._stream.progress.skipped if self._stream is not None else 0
         words = f"{len(self._summary.done)} of {len(self.sources)} done" + (f"; {skipped} skipped" if skipped else "")
-        names = [bare_url(name) for name in self._stream.in_flight] if self._stream is not None else []
-        if not names or local_server:  # a local server has ended with this process
+        left = self._tasks_left()
+        if not left or local_server:  # a local server has ended with this process
             return words
-        more = f" and {len(names) - _MAX_NAMES_SHOWN} more" if len(names) > _MAX_NAMES_SHOWN else ""
+        most = _MAX_NAMES_SHOWN if self.options.journal else _MAX_IDS_SHOWN
+        more = f" and {len(left) - most} more" if len(left) > most else ""
         next_step = "run the same command again to continue" if self.options.journal else "check: polyglot list"
-        return f"{words}; submitted, or possibly: {', '.join(names[:_MAX_NAMES_SHOWN])}{more} ({next_step})"
+        return f"{words}; submitted, or possibly: {', '.join(left[:most])}{more} ({next_step})"
+
+    def _tasks_left(self) -> list[str]:
+        """Return the names of what goes on at the service, or may, with the task's id where it is known."""
+        if self._stream is None:
+            return []
+        tasks = self._stream.progress.open_tasks
+        without_id = [bare_url(name) for name in self._stream.in_flight if name not in tasks.values()]
+        return [f"{bare_url(name)} ({task_id})" for task_id, name in tasks.items()] + without_id

@@ -79,13 +79,13 @@ def ignore_ctrl_c() -> None:
     ],
 )
 def test_a_signal_ends_it_with_one_line_that_names_the_tasks_left(started, number, before, ends):
-    running, _ = started(preexec_fn=before)
+    running, task_id = started(preexec_fn=before)
     running.send_signal(number)
     out, err = running.communicate(timeout=10)
     code, word = ends
     assert (running.returncode, out) == (code, "")
     name = f"slow-{next(NUMBERS) - 1}.wav"
-    assert err == f"{word}: 0 of 1 done; submitted, or possibly: {name} (check: polyglot list)\n"
+    assert err == f"{word}: 0 of 1 done; submitted, or possibly: {name} ({task_id}) (check: polyglot list)\n"
 
 
 @pytest.mark.usefixtures("environment")

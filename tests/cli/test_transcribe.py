@@ -122,3 +122,16 @@ def test_strange_names_are_taken_as_they_are(polyglot, environment, media):
     assert (ended.code, ended.err) == (0, "")
     assert {path.name for path in environment.glob("*.srt")} == {name.replace(".wav", ".srt") for name in names}
     assert len(ended.out.splitlines()) == 8
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_what_ends_a_run_without_a_journal_leaves_the_ids_of_paid_tasks(polyglot, environment, media, faults, as_json):
+    faults.add("status call=result status=401 times=9")
+    ended = polyglot("transcribe", media("a.wav"), *(["--json"] if as_json else []))
+    assert ended.code == 1
+    task_id = polyglot("list").out.split("\t")[0].splitlines()[0]
+    if as_json:
+        assert f"{task_id} (a.wav)" in json.loads(ended.err)["error"]["notes"][0]
+    else:
+        assert f"a.wav ({task_id})" in ended.err
+        assert [line.partition(":")[0] for line in ended.err.splitlines()][:2] == ["stopped", "error"]
