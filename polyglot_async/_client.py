@@ -14,7 +14,7 @@ from ._api.endpoints import sent_options
 from ._api.urls import is_media_url
 from ._arguments import check_count, check_flag, check_function, check_seconds
 from ._concurrency import from_any_thread
-from ._errors import ConfigurationError, PolyglotError, as_configuration_error
+from ._errors import ConfigurationError, as_configuration_error
 from ._http.base_url import DEFAULT_BASE_URL, checked_base_url
 from ._http.credential import Credential, Secret
 from ._http.transport import Transport
@@ -218,8 +218,8 @@ class AsyncPolyglot:
             )
         try:
             return await calls.result(await calls.wait(task, timeout=timeout))
-        except PolyglotError as error:
-            error.task = error.task or task
+        except BaseException as error:  # a cancellation carries it too
+            vars(error).setdefault("task", task)
             raise
 
     def use_webhooks(self, receiver: WebhookReceiver) -> Callable[[], None]:

@@ -76,8 +76,8 @@ class Sightings:
 
     Attributes:
         is_ordered: whether no reading was in another order than from new to old.
-        shows_new_first: whether an unfinished task of ours stood above a finished one: such a list does not begin with
-            the finished ones, however far it goes.
+        shows_new_first: whether an unfinished task stood above a finished one: such a list does not begin with the
+            finished ones, however far it goes.
     """
 
     is_ordered: bool = attrs.field(default=True, init=False)
@@ -126,7 +126,7 @@ class Sightings:
         for task in tasks:
             ours = own.get(task.task_id)
             self.shows_new_first |= is_above and task.status.is_final
-            is_above |= ours is not None and not task.status.is_final
+            is_above |= not task.status.is_final
             if ours is not None and not ours.is_shown:
                 self._shown(task, ours, reading)
         if not self.is_ordered and not is_end:

@@ -101,7 +101,8 @@ class Submitter:
                         raise
                     continue
                 raw = _as_answer(proof.task, error)
-            except BaseException:  # cancelled, or the source raised: what was not whole was not accepted
+            except BaseException as error:  # cancelled, or the source raised: what was not whole was not accepted
+                vars(error)["maybe_sent"] = body.complete  # for who was cut off
                 if not body.complete:
                     await _not_accepted(item)
                 raise
@@ -202,19 +203,22 @@ class Submitter:
         """Return the proof of a task or of absence; raise if there is neither."""
         waited = max(0.0, item.unix_time() - item.record.updated_at)
         await item.move(State.AMBIGUOUS, error=str(error))
-        submission = Submission(
-            name=item.record.name,
-            since=began,
-            options=item.record.options,
-            digest=body.digest,
-            content=await _content_of(item, body),
-            late_seconds=_late_seconds(error, waited),
-            url_key=None if request.json is None else key_of_url(str(request.json.get("url")).strip(), {}),
-        )
         try:
+            submission = Submission(
+                name=item.record.name,
+                since=began,
+                options=item.record.options,
+                digest=body.digest,
+                content=await _content_of(item, body),
+                late_seconds=_late_seconds(error, waited),
+                url_key=None if request.json is None else key_of_url(str(request.json.get("url")).strip(), {}),
+            )
             (proof,) = await self.prover.prove([submission], timeout=timeout)
         except ServiceUnavailableError as outage:
             raise uncertain_error(item, Proof(reason=str(outage)), error) from outage
+        except anyio.get_cancelled_exc_class() as cancelled:
+            vars(cancelled)["maybe_sent"] = True
+            raise
         if proof.absent:
             await item.move(State.NEW)
         elif proof.task is None:

@@ -27,6 +27,7 @@ from polyglot_async import (
     MediaError,
     NotFoundError,
     PermissionDeniedError,
+    PollSchedule,
     RateLimitError,
     RedirectError,
     ResponseDecodeError,
@@ -223,8 +224,11 @@ async def test_a_large_account_is_not_read_to_its_end(misbehaving, client_of):
         assert SMALL == made_from(server, await upload(client))
         server.steps.append(LOST)
         assert OTHER == made_from(server, await upload(client, OTHER))
-    assert (1502, 3) == (len(server.made), server.requests["list"])
-    assert 3 >= server.requests["source"]
+    assert 1502 == len(server.made)
+    # Three looks. Nothing shows that new tasks stand before finished ones, so each goes far; and of tasks that their
+    # times rule out, the newest are compared all the same.
+    assert 3 * 11 >= server.requests["list"]
+    assert 3 * 10 >= server.requests["source"]
 
 
 async def test_too_many_tasks_that_may_be_it_leave_it_uncertain(misbehaving, client_of):
@@ -540,12 +544,12 @@ async def test_a_task_that_was_found_for_a_caller_who_has_left_is_found_again(mi
     async def sleep(seconds):
         nonlocal looks
         await passing_time.sleep(seconds)
-        looks += seconds == 10
-        if seconds == 10 and looks == 1:  # the other two come to wait for the next look, together
+        looks += seconds >= 10
+        if seconds >= 10 and looks == 1:  # the other two come to wait for the next look, together
             while server.heads < 4:
                 await anyio.sleep(0.001)
             await anyio.sleep(0.1)
-        elif seconds == 10 and looks == 2:
+        elif seconds >= 10 and looks == 2:
             for scope in scopes[1:]:
                 scope.cancel()
             await anyio.lowlevel.checkpoint()
@@ -852,7 +856,10 @@ async def test_an_error_after_the_start_carries_the_task(misbehaving, client_of,
         return answer if kind == call else None
 
     server.on_get = on_get
-    async with client_of(server) as client:
+    # A 404 has to last for a minute of this clock.
+    schedule = PollSchedule(min_interval=0.05, max_interval=0.1)
+    runtime = attrs.evolve(passing_time, monotonic=lambda: 200 * anyio.current_time(), poll_schedule=schedule)
+    async with client_of(server, runtime=runtime) as client:
         with pytest.raises(cls) as caught:
             await client.transcribe(source)
         assert "task-1" == caught.value.task.task_id

@@ -298,7 +298,6 @@ def test_a_refused_connection_is_our_error_here_too(free_port):
 # Closed clients, and batches and streams that are used in another way than they are meant to
 
 
-CANCELLATIONS_CARRY = pytest.mark.xfail(strict=True, reason="cancellations do not carry yet what the call has started")
 SOURCES = {"a file": ("talk.mp3", b"ID3 audio"), "a URL": "https://media.example/talk.mp3"}
 
 
@@ -315,7 +314,6 @@ def closed_during(server, call, until, is_time):
     return caught.value
 
 
-@CANCELLATIONS_CARRY
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("stage", ["get", "result"])
 def test_a_close_during_transcribe_leaves_the_task_to_its_caller(misbehaving, until, source, stage):
@@ -347,7 +345,6 @@ CUT_OFF = {
 }
 
 
-@CANCELLATIONS_CARRY
 @pytest.mark.parametrize("call", ["upload", "transcribe"])
 @pytest.mark.parametrize("what", CUT_OFF)
 def test_a_close_during_an_upload_says_whether_it_may_have_been_accepted(misbehaving, until, call, what):
@@ -377,7 +374,6 @@ with Polyglot(key, base_url=url) as client:
 """
 
 
-@CANCELLATIONS_CARRY
 def test_ctrl_c_during_transcribe_leaves_the_task_to_its_caller(polyglot_sandbox_factory, script, until):
     sandbox = polyglot_sandbox_factory(engine=ScriptedEngine(seconds=600))
     process = script(LONG_TRANSCRIPTION, sandbox.url, sandbox.api_key)
