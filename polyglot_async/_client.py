@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import attrs
@@ -14,7 +15,7 @@ from ._api.endpoints import sent_options
 from ._api.urls import is_media_url
 from ._arguments import check_count, check_flag, check_function, check_seconds
 from ._concurrency import from_any_thread
-from ._errors import ConfigurationError, as_configuration_error
+from ._errors import ConfigurationError, NotFoundError, as_configuration_error
 from ._http.base_url import DEFAULT_BASE_URL, checked_base_url
 from ._http.credential import Credential, Secret
 from ._http.transport import Transport
@@ -26,6 +27,7 @@ from ._tasks.known_tasks import KnownTasks
 from ._tasks.poller import TaskPoller
 from ._tasks.schedule import PollSchedule
 from ._tasks.submit import Submitter
+from ._tasks.waits import when_there
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -217,7 +219,11 @@ class AsyncPolyglot:
                 extra=extra,
             )
         try:
-            return await calls.result(await calls.wait(task, timeout=timeout))
+            task = await calls.wait(task, timeout=timeout)
+            try:
+                return await calls.result(task)
+            except NotFoundError:
+                return await when_there(partial(calls.result, task), self._transport.runtime)
         except BaseException as error:  # a cancellation carries it too
             vars(error).setdefault("task", task)
             raise

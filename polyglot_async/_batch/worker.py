@@ -21,15 +21,15 @@ from .._errors import (
     SubmissionUncertainError,
     TaskError,
 )
-from .._http.retry import Attempts, delay, is_outage, may_pass, stops_batch
+from .._http.retry import Attempts, is_outage, may_pass, stops_batch
 from .._limits.limiter import TaskSlotLease
 from .._models import Task, TaskStatus, Transcript
 from .._state.items import Item, State
 from .._tasks.outage import BATCH_TIMEOUT
 from .._tasks.proof import Proof
 from .._tasks.raw_calls import check_size
-from .._tasks.schedule import NOT_YET_SECONDS
 from .._tasks.submit import uncertain_error
+from .._tasks.waits import when_there
 from .._uploads.form_body import FormBody, JsonBody
 from .item import BatchItem, identify, look_up, name_of
 from .outcomes import BatchSource, Outcome, Upload
@@ -233,26 +233,19 @@ class BatchWorker:
             await item.move(State.FAILED, error=str(error))
 
     async def _when_there(self, kind: str, call: Callable[[], Awaitable[T]]) -> T:
-        """Fetch a result of a task that has ended; a 404 means "not yet" (A19) until it has lasted for a minute.
+        """Fetch a result of a task that has ended.
 
-        What is missing for so long is not asked for again and again for the other items, unless one of them has it.
+        What was missing for a minute is not waited for again for the other items, unless one of them has it.
         """
-        runtime, failures = self.transport.runtime, 0
-        began = runtime.monotonic()
-        while True:
-            try:
-                fetched = await self._through_outages(call)
-            except NotFoundError as error:
-                if kind in self._missing_kinds:
-                    raise
-                if runtime.monotonic() - began >= NOT_YET_SECONDS:
-                    self._missing_kinds.add(kind)
-                    raise
-                failures += 1
-                await runtime.sleep(delay(failures, error, random=runtime.random()))
-            else:
-                self._missing_kinds.discard(kind)
-                return fetched
+        fetch = partial(self._through_outages, call)
+        try:
+            is_missing = kind in self._missing_kinds
+            fetched = await (fetch() if is_missing else when_there(fetch, self.transport.runtime))
+        except NotFoundError:
+            self._missing_kinds.add(kind)
+            raise
+        self._missing_kinds.discard(kind)
+        return fetched
 
     async def _through_outages(
         self,

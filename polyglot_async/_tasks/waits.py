@@ -1,20 +1,25 @@
-"""One wait for a task, as the poller knows it. Times are handed in."""
+"""One wait for a task, as the poller knows it, and for what a task has once it has ended. Times are handed in."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import attrs
 
-from .._errors import WaitTimeoutError
+from .._errors import NotFoundError, WaitTimeoutError
+from .._http.retry import delay
+from .schedule import NOT_YET_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from .._errors import PolyglotError
     from .._http.transport import Transport
     from .._models import Task, WebhookEvent
+    from .._runtime import Runtime
+
+T = TypeVar("T")
 
 
 @attrs.define(eq=False, repr=False)
@@ -49,6 +54,23 @@ class Wait:
     is_over: bool = False
     changed: anyio.Event = attrs.field(factory=anyio.Event)
     error: PolyglotError | None = None
+
+
+async def when_there(fetch: Callable[[], Awaitable[T]], runtime: Runtime) -> T:
+    """Fetch what a task has once it has ended: a 404 means "not yet" (A19) until it has lasted for a minute.
+
+    Raises:
+        NotFoundError: it has.
+    """
+    began, failures = runtime.monotonic(), 0
+    while True:
+        try:
+            return await fetch()
+        except NotFoundError as error:
+            if runtime.monotonic() - began >= NOT_YET_SECONDS:
+                raise
+            failures += 1
+            await runtime.sleep(delay(failures, error, random=runtime.random()))
 
 
 def overdue_wait(waits: Iterable[Wait], now: float, least_age: float) -> Wait | None:

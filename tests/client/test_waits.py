@@ -505,6 +505,23 @@ def test_a_task_that_was_just_started_is_asked_for_until_it_is_there(count, stat
     assert polls <= 10 * count
 
 
+@pytest.mark.parametrize("seconds", [0, 5, 50, 1_000])
+def test_transcribe_asks_for_a_result_until_a_replica_that_is_behind_has_it(seconds):
+    async def main():
+        service = StubService(lambda _: 10.0)
+        service.hook = lambda call, _: (
+            httpx.Response(404) if call == "result" and anyio.current_time() < 10 + seconds else None
+        )
+        async with service.client() as client:
+            try:
+                return (await client.transcribe(("a.mp3", b"ID3"))).text
+            except NotFoundError as error:
+                assert anyio.current_time() < 200
+                return error.task.status
+
+    assert ("words" if seconds < 60 else "completed") == in_virtual_time(main)
+
+
 @pytest.mark.parametrize("moment", [0.0, 300.0])
 def test_a_404_of_a_task_of_ours_is_believed_when_it_has_lasted_for_a_minute(moment):
     """Also one that the service has shown before: a replica may be behind at any time."""
