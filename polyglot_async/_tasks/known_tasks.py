@@ -93,7 +93,7 @@ class KnownTasks:
                 self.media.popitem(last=False)
 
     def forget(self, task_id: str) -> None:
-        """Take back that a task is ours: whoever was to have it could not note it."""
+        """Forget a task of ours: whoever was to have it could not note it."""
         self.own.pop(task_id, None)
         self.media.pop(task_id, None)
         self.seen.pop(task_id, None)  # the same media, sent anew, may have it

@@ -144,7 +144,7 @@ class FileVersion:
 
     @classmethod
     def of(cls, found: os.stat_result) -> FileVersion:
-        """Take it from the answer of `stat` or `fstat`."""
+        """Return that of the answer of `stat` or `fstat`."""
         return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 

@@ -1,4 +1,4 @@
-"""Takes a task through its statuses: queued, processing, then completed, failed or cancelled."""
+"""Runs a task through its statuses: queued, processing, then completed, failed or cancelled."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class Exchange:
             self.note(status=status)
 
     def settle(self, **facts: Any) -> None:
-        """Bring the entry up to date: before a cut, so that whoever has noticed the cut finds it so."""
+        """Update the entry: before a cut, so that whoever has noticed the cut finds it so."""
         self.note(bytes_in=self._bytes_in, bytes_out=self._bytes_out, body_complete=self._body_complete, **facts)
 
     def finish(self) -> None:

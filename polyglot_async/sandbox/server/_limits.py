@@ -182,7 +182,7 @@ class Bucket:
         return (1 - self._tokens) / self._rate if self._rate else math.inf
 
     def record(self, now: float) -> None:  # noqa: ARG002  (wait has refilled it)
-        """Take a token."""
+        """Use up a token."""
         self._tokens -= 1
 
 
