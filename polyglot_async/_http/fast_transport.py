@@ -82,13 +82,26 @@ class _Connection(httpcore.AsyncHTTPConnection):
         parser = getattr(self._connection, "_h11_state", None)
         return parser is None or bool(parser.trailing_data[0])
 
-    async def body(
-        self, chunks: AsyncIterator[bytes], on_early_success: Callable[[], Awaitable[None]] | None
-    ) -> AsyncGenerator[bytes]:
+    async def send(self, request: httpx.Request, url: httpcore.URL, chunks: AsyncIterator[bytes]) -> httpcore.Response:
+        """Send a request with the body that `chunks` are; return its response with the body still to be read."""
+        self.backend.on_early_success = request.extensions.get(EARLY_SUCCESS)
+        content = self._body(chunks)
+        try:
+            return await self.handle_async_request(
+                httpcore.Request(
+                    method=request.method,
+                    url=url,
+                    headers=request.headers.raw,
+                    content=content,
+                    extensions=request.extensions,
+                )
+            )
+        finally:
+            self.backend.on_early_success = None
+            await content.aclose()
+
+    async def _body(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
         """Iterate over a request's body. Once the server has accepted it, a source that fails ends it."""
-        stream = self.backend.stream  # None where a mock answers in the place of the connection
-        if stream is not None:
-            stream.on_early_success = on_early_success
         try:
             async for chunk in chunks:
                 yield chunk
@@ -96,15 +109,14 @@ class _Connection(httpcore.AsyncHTTPConnection):
         except GeneratorExit:
             raise
         except BaseException as error:
-            with anyio.CancelScope(shield=True):
-                is_accepted = stream is not None and await stream.is_accepted_early()
+            stream, is_accepted = self.backend.stream, False  # no stream where a mock answers in the connection's place
+            if stream is not None:
+                with anyio.CancelScope(shield=True):
+                    is_accepted = await stream.is_accepted_early()
             if not is_accepted or not isinstance(error, Exception):
                 raise
             logger.warning("the upload broke off after the service had accepted it: %r", error.__cause__ or error)
             raise httpcore.WriteError(str(error)) from error  # httpcore reads the answer after one
-        finally:
-            if stream is not None:
-                stream.on_early_success = None
 
 
 class _Body(httpx.AsyncByteStream):
@@ -192,25 +204,14 @@ class FastTransport(httpx.AsyncBaseTransport):
             await self._make_tls()
         inner_url = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
         await self._acquire_slot(request.extensions.get("timeout", {}).get("pool"))
-        connection = content = None
+        connection = None
         try:
             connection = await self._take_connection(inner_url.origin)
-            content = connection.body(chunks, request.extensions.get(EARLY_SUCCESS))
-            inner = httpcore.Request(
-                method=request.method,
-                url=inner_url,
-                headers=request.headers.raw,
-                content=content,
-                extensions=request.extensions,
-            )
-            response = await connection.handle_async_request(inner)
+            response = await connection.send(request, inner_url, chunks)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await self._release(connection)
             raise
-        finally:
-            if content is not None:
-                await content.aclose()
         answer = httpx.Response(
             status_code=response.status,
             headers=response.headers,
@@ -296,7 +297,7 @@ def _set_aside_unreadable_location(response: httpx.Response, url: httpx.URL) -> 
         target = httpx.URL(location)
         if target.scheme and not target.host:
             target = target.copy_with(host=url.host)
-        url.join(target)
+        _ = url.join(target).host  # a host is decoded when it is read
     except (httpx.InvalidURL, ValueError):
         del response.headers["location"]
         response.extensions[UNREADABLE_LOCATION] = location

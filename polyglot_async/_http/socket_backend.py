@@ -22,15 +22,16 @@ STAGGER: Final = 0.25  # seconds between attempts on the addresses of one host: 
 class SocketBackend(httpcore.AsyncNetworkBackend):
     """Opens `SocketStream`s, racing the addresses of a host as RFC 8305 ("happy eyeballs") defines.
 
-    Its streams read through `scratch`, so it belongs to one event loop; by default a buffer of its own.
-
     Attributes:
+        scratch: what its streams read through; the backends of one event loop may share it.
         stream: the last one that it opened.
+        on_early_success: awaited once when a success has come before the request that is being sent was whole.
     """
 
     def __init__(self, scratch: memoryview | None = None) -> None:
+        self.scratch = memoryview(bytearray(SLICE)) if scratch is None else scratch
         self.stream: SocketStream | None = None
-        self._scratch = memoryview(bytearray(SLICE)) if scratch is None else scratch
+        self.on_early_success: Callable[[], Awaitable[None]] | None = None
 
     async def connect_tcp(
         self,
@@ -55,7 +56,7 @@ class SocketBackend(httpcore.AsyncNetworkBackend):
             found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             addresses = [(family, address) for family, _, _, _, address in found]
             sock = await _first_connected(connect, _interleave_families(addresses))
-            self.stream = SocketStream(sock, self._scratch)
+            self.stream = SocketStream(sock, self)
             return self.stream
 
 

@@ -13,6 +13,8 @@ import anyio
 import httpcore
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from raw_server import OK, answering, left, read_head, serving
 
 from polyglot_async._http import fast_transport
@@ -339,6 +341,131 @@ async def test_what_comes_beyond_an_answer_is_not_the_next_answer(extra):
                 assert connections(client) == ([], set())
 
 
+class LateBytes:
+    """A server that sends something just before the first byte of a request, when the client has looked already.
+
+    `trace` is an extension of that request, by which httpcore shows how far it is.
+    """
+
+    def __init__(self, late, *, first):
+        self.late, self.first = late, first
+        self.wanted, self.is_there = threading.Event(), threading.Event()
+        self.connections, self.heads = 0, []
+
+    def __call__(self, sock):
+        self.connections += 1
+        if self.connections > 1:
+            whole = read_head(sock)
+            while not whole.endswith(b"media"):
+                whole += sock.recv(100)
+            sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfresh")
+            return
+        if not self.first:
+            read_head(sock)
+            sock.sendall(OK)
+        self.wanted.wait(10)
+        if self.late is not None:
+            sock.sendall(self.late)
+        elif isinstance(sock, ssl.SSLSocket):
+            sock = sock.unwrap()  # the end of the stream, as TLS shows it
+        else:
+            sock.shutdown(socket.SHUT_WR)
+        self.is_there.set()
+        with contextlib.suppress(OSError):
+            self.heads.append(sock.recv(1 << 16))
+
+    async def trace(self, event, _):
+        if event == "http11.send_request_headers.started":
+            self.wanted.set()
+            with anyio.fail_after(5):
+                while not self.is_there.is_set():
+                    await anyio.sleep(0.002)
+
+
+LATE = {"another answer": OK, "a refusal": REFUSED, "an interim answer": CONTINUE, "a byte": b"x"}
+
+
+async def asked(client, server, reports, body=b"media"):
+    async def report():
+        reports.append("a success")
+
+    extensions = {"trace": server.trace, "early_success": report}
+    return await client.post("/", content=body, extensions=extensions)
+
+
+@pytest.mark.parametrize("late", LATE)
+async def test_what_comes_before_a_request_is_no_answer_to_it(serve, late):
+    """It came after the pool had looked, and before the first byte: another connection is used, and nobody notices."""
+    handler, reports = LateBytes(LATE[late], first=False), []
+    server = serve(handler)
+    async with client_of(server, limits=httpx.Limits(max_connections=1)) as client:
+        await client.get("/")
+        assert "fresh" == (await asked(client, handler, reports)).text
+        assert 2 == server.accepted
+    assert ([], [b""]) == (reports, handler.heads)
+
+
+async def test_a_connection_that_ends_before_a_request_is_replaced_at_once():
+    handler = LateBytes(None, first=False)
+    with serving(handler) as server:
+        async with client_of(server) as client:
+            await client.get("/")
+            assert "fresh" == (await asked(client, handler, [])).text
+    assert [b""] == handler.heads
+
+
+@pytest.mark.parametrize("late", [*LATE.values(), None], ids=[*LATE, "the end"])
+async def test_a_new_connection_that_speaks_first_is_none(late):
+    """Not a byte was sent, so no success is one: it can be tried again."""
+    handler, reports = LateBytes(late, first=True), []
+    with serving(handler) as server:
+        async with client_of(server) as client:
+            with pytest.raises(httpx.ConnectError, match="before the request was sent"):
+                await asked(client, handler, reports)
+            assert connections(client) == ([], set())
+    assert ([], [b""]) == (reports, handler.heads)
+
+
+@pytest.mark.parametrize("at", ["the body", "the source"])
+async def test_a_success_that_has_come_is_reported_wherever_a_cancellation_finds_the_request(serve, at):
+    accepted, reports = threading.Event(), []
+
+    def handler(sock):
+        read_head(sock)
+        sock.recv(100)
+        sock.sendall(OK)
+        accepted.set()
+        with contextlib.suppress(OSError):
+            while at == "the source" and sock.recv(1 << 16):
+                pass
+            time.sleep(0.1)
+
+    async def body():
+        yield bytes(1 << 16)
+        if at == "the source":
+            await anyio.sleep_forever()
+        while True:
+            yield bytes(1 << 20)
+
+    async def report():
+        reports.append("a success")
+
+    async def cancel():
+        while not accepted.is_set():
+            await anyio.lowlevel.checkpoint()
+        tasks.cancel_scope.cancel()
+
+    server = serve(handler)
+    async with (
+        client_of(server) as client,
+        contextlib.aclosing(body()) as content,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(cancel)
+        await client.post("/", content=content, extensions={"early_success": report})
+    assert ["a success"] == reports
+
+
 async def test_no_http_in_answer_to_a_body_ends_the_upload(serve):
     taken = []
     server = serve(after_head(b"220 smtp ready\r\n\r\n", "reading on", threading.Event(), taken))
@@ -656,6 +783,44 @@ async def test_a_request_that_waits_for_a_slot_while_the_transport_closes_opens_
             await transport.aclose()
         assert failures == [httpx.ReadError, RuntimeError]
         assert server.accepted == 1
+
+
+NO_URLS = ["http://h:x/", "https://xn--/", "x:a", "/a\tb", "//xn--a/"]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("location", NO_URLS)
+async def test_a_location_that_is_no_url_does_not_hide_the_status(status, location):
+    """Httpx parses it even where redirects are not followed, and fails."""
+    answer = f"HTTP/1.1 {status} Elsewhere\r\nLocation: {location}\r\nContent-Length: 2\r\n\r\nok".encode()
+    with serving(answering(answer)) as server:
+        async with client_of(server) as client:
+            for _ in range(2):
+                response = await client.post("/", follow_redirects=False)
+                assert (status, "ok") == (response.status_code, response.text)
+                assert location == response.extensions[fast_transport.UNREADABLE_LOCATION]
+        assert 1 == server.accepted
+
+
+class Redirects(httpx.AsyncBaseTransport):
+    """A server's redirect as the fast transport passes it on."""
+
+    def __init__(self, location):
+        self.location = location
+
+    async def handle_async_request(self, request):
+        response = httpx.Response(303, headers=[(b"location", self.location)])
+        fast_transport._set_aside_unreadable_location(response, request.url)
+        return response
+
+
+@given(st.binary() | st.text(alphabet="htps:/[]@.%?#xn-19é\t \\", max_size=20).map(str.encode))
+def test_httpx_can_read_every_location_that_is_passed_on(location):
+    async def post():
+        async with httpx.AsyncClient(transport=Redirects(location)) as client:
+            assert 303 == (await client.post("https://host.test/api", follow_redirects=False)).status_code
+
+    anyio.run(post)
 
 
 def test_every_error_of_httpcore_has_its_namesake():

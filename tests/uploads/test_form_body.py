@@ -5,6 +5,7 @@ import enum
 import hashlib
 import io
 import json
+from functools import partial
 
 import anyio
 import attrs
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.formparser import parse_form_data
 
-from polyglot_async import MediaError
+from polyglot_async import JournalError, MediaError
 from polyglot_async._uploads.form_body import FormBody, JsonBody
 
 FIELDS = (("model", "fast"), ("output_language", "ru"))
@@ -175,6 +176,31 @@ async def test_the_hooks_are_awaited_once_per_attempt_before_the_first_byte_and_
         assert len(events) == 2 + len([event for event in events if isinstance(event, bytes)])
         assert whole.endswith(events[-1])
         events.clear()
+
+
+@pytest.mark.parametrize("taken", [0, 1, 2])
+@pytest.mark.parametrize("failing", ["", "first", "last"])
+async def test_accepted_early_it_has_begun_and_ended_however_little_was_taken(body, taken, failing):
+    """What cannot be noted is met again soon, and does not undo that it was accepted."""
+    events = []
+
+    async def note(event):
+        events.append(event)
+        if event == failing and len(events) > taken:
+            raise JournalError("full")
+
+    body.on_first_byte, body.on_last_byte = partial(note, "first"), partial(note, "last")
+    for _ in range(2):
+        events.clear()
+        async with body.attempt() as chunks:
+            with contextlib.suppress(JournalError):
+                for _ in range(taken):
+                    await anext(chunks, None)
+            await body.accepted_early()
+            await body.accepted_early()
+            assert body.complete
+        assert ["first", "last"] == events[:2]
+        assert events.count("first") == 1
 
 
 @pytest.mark.parametrize("hook", ["on_first_byte", "on_last_byte"])
