@@ -10,7 +10,8 @@ after a crash, and nothing else.
 | 408, 421, 425, 429; 403 that speaks of concurrent tasks              | not accepted  | RETRY, after the pause     |
 | 307, 308 to the same origin                                          | not accepted  | followed by the transport  |
 | certificate, unknown host, 407, redirect loop, redirect to another   | not accepted  | FAIL, and a batch stops:   |
-|   origin, 401, 402, a client that cannot be used as configured       |               |   see `stops_batch`        |
+|   origin or to no URL, 401, 402, a client that cannot be used as     |               |   see `stops_batch`        |
+|   configured                                                         |               |                            |
 | any other 3xx, 4xx; a file over the plan's size or length            | refused       | FAIL                       |
 | 2xx that holds a task id, even before the body was whole; 301, 302   | accepted      | a task                     |
 |   or 303 to a task of this API, below the base URL                   |               |                            |

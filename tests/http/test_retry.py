@@ -94,7 +94,7 @@ def test_work_that_may_have_been_started_is_proven_and_half_a_body_is_sent_again
     assert Action.RETRY is next_action(error, PAID[call], body_complete=False)
 
 
-@pytest.mark.parametrize("error", [status(303), status(303, RedirectError)], ids=named)
+@pytest.mark.parametrize("error", [status(303), status(303, RedirectError), status(0, RedirectError)], ids=named)
 def test_a_redirect_that_follows_work_is_proven_and_is_final_for_all_else(error):
     """A 303 answers a POST that was carried out; of a `Location` that is no URL nobody knows the status."""
     for request in PAID.values():
