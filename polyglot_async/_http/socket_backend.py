@@ -22,14 +22,15 @@ STAGGER: Final = 0.25  # seconds between attempts on the addresses of one host: 
 class SocketBackend(httpcore.AsyncNetworkBackend):
     """Opens `SocketStream`s, racing the addresses of a host as RFC 8305 ("happy eyeballs") defines.
 
+    Its streams read through `scratch`, so it belongs to one event loop; by default a buffer of its own.
+
     Attributes:
-        scratch: what its streams read through; the backends of one event loop may share it.
         stream: the last one that it opened.
         on_early_success: awaited once when a success has come before the request that is being sent was whole.
     """
 
     def __init__(self, scratch: memoryview | None = None) -> None:
-        self.scratch = memoryview(bytearray(SLICE)) if scratch is None else scratch
+        self._scratch = memoryview(bytearray(SLICE)) if scratch is None else scratch
         self.stream: SocketStream | None = None
         self.on_early_success: Callable[[], Awaitable[None]] | None = None
 
@@ -56,8 +57,12 @@ class SocketBackend(httpcore.AsyncNetworkBackend):
             found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             addresses = [(family, address) for family, _, _, _, address in found]
             sock = await _first_connected(connect, _interleave_families(addresses))
-            self.stream = SocketStream(sock, self)
+            self.stream = SocketStream(sock, self._scratch, self._report_success)
             return self.stream
+
+    async def _report_success(self) -> None:
+        if self.on_early_success is not None:
+            await self.on_early_success()
 
 
 def _interleave_families(addresses: Sequence[tuple[int, SocketAddress]]) -> list[tuple[int, SocketAddress]]:

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable, Iterator
 
-    from .socket_backend import SocketBackend
-
 T = TypeVar("T")
 
 # Bytes that are read in one turn of the loop. Measured: below 256 KiB the cost of a turn shows; above 512 KiB the
@@ -58,12 +56,16 @@ class SocketStream(httpcore.AsyncNetworkStream):
     """A connected, non-blocking socket, in the clear or over TLS.
 
     Timeouts are seconds without progress: a slow link that keeps taking bytes never times out, however large the
-    buffer is.
+    buffer is. `scratch` may be shared by the streams of one event loop. `on_early_success` is awaited once when a
+    success has come before the request that is being sent was whole.
     """
 
-    def __init__(self, sock: socket.socket, backend: SocketBackend) -> None:
+    def __init__(
+        self, sock: socket.socket, scratch: memoryview, on_early_success: Callable[[], Awaitable[None]]
+    ) -> None:
         self._sock = sock
-        self._backend = backend
+        self._scratch = scratch
+        self._on_early_success = on_early_success
         self._unread = b""
         self._is_reported = False
         self._was_read = False
@@ -153,8 +155,7 @@ class SocketStream(httpcore.AsyncNetworkStream):
     async def _report_success(self) -> None:
         if not self._is_reported:
             self._is_reported = True
-            if self._backend.on_early_success is not None:
-                await self._backend.on_early_success()
+            await self._on_early_success()
 
     async def aclose(self) -> None:
         """Close the socket at once; a task that waits on it gets a ReadError or a WriteError."""
@@ -224,7 +225,7 @@ class SocketStream(httpcore.AsyncNetworkStream):
 
     def _receive(self) -> bytes:
         """Return what has come, up to a slice: over TLS a call returns one record, so many are gathered."""
-        view, filled = self._backend.scratch, 0
+        view, filled = self._scratch, 0
         try:
             while filled < len(view) and (got := self._sock.recv_into(view[filled:])):
                 filled += got
