@@ -15,7 +15,7 @@ from ._api.endpoints import sent_options
 from ._api.urls import is_media_url
 from ._arguments import check_count, check_flag, check_function, check_seconds
 from ._concurrency import from_any_thread
-from ._errors import ConfigurationError, NotFoundError, as_configuration_error
+from ._errors import ConfigurationError, as_configuration_error
 from ._http.base_url import DEFAULT_BASE_URL, checked_base_url
 from ._http.credential import Credential, Secret
 from ._http.transport import Transport
@@ -220,12 +220,10 @@ class AsyncPolyglot:
             )
         try:
             task = await calls.wait(task, timeout=timeout)
-            try:
-                return await calls.result(task)
-            except NotFoundError:
-                return await when_there(partial(calls.result, task), self._transport.runtime)
-        except BaseException as error:  # a cancellation carries it too
-            vars(error).setdefault("task", task)
+            return await when_there(partial(calls.result, task), self._transport.runtime)
+        except BaseException as error:  # a cancellation carries it too: the sync client's caller sees it
+            if getattr(error, "task", None) is None:
+                vars(error)["task"] = task
             raise
 
     def use_webhooks(self, receiver: WebhookReceiver) -> Callable[[], None]:

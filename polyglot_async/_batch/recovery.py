@@ -9,10 +9,10 @@ from anyio import to_thread
 
 from .._errors import MediaError
 from .._http.retry import stops_batch
-from .._state.items import Item, ItemRecord, State, storable_ns
+from .._state.items import Item, ItemRecord, storable_ns
 from .._tasks.known_tasks import SentMedia
 from .._tasks.outage import BATCH_TIMEOUT
-from .._tasks.proof import LATE_SECONDS, Proof, Submission
+from .._tasks.proof import Proof, Submission, late_seconds
 from .._tasks.sightings import OwnTask
 from .._tasks.sources import MEASURED_TASKS
 from .._uploads.fingerprint import MediaDigest, content_of_key, digest_of_file, url_key_of
@@ -42,7 +42,8 @@ async def recover(journal: Journal, submitter: Submitter, runtime: Runtime) -> M
         media = None if known.size is None else SentMedia(known.name, known.size, digest)
         own = OwnTask(known.accepted_at or runtime.unix_time(), known.submitted_at)
         submitter.known.add_own(known.task_id or "", own, media)
-    items = [(Item(runtime.unix_time, record, journal), await _submission_of(record)) for record in records]
+    now = runtime.unix_time()
+    items = [(Item(runtime.unix_time, record, journal), await _submission_of(record, now)) for record in records]
     proofs = await submitter.resolve(items, outage_timeout=BATCH_TIMEOUT)
     for proof in proofs:
         if proof.error is not None and stops_batch(proof.error):
@@ -50,7 +51,7 @@ async def recover(journal: Journal, submitter: Submitter, runtime: Runtime) -> M
     return {record.key: proof for record, proof in zip(records, proofs, strict=True)}
 
 
-async def _submission_of(record: ItemRecord) -> Submission:
+async def _submission_of(record: ItemRecord, now: float) -> Submission:
     content = content_of_key(record.key)
     return Submission(
         name=record.name,
@@ -59,7 +60,7 @@ async def _submission_of(record: ItemRecord) -> Submission:
         digest=await _digest(record),
         content=content,
         url_key=url_key_of(record.key) if content is None else None,
-        late_seconds=LATE_SECONDS if record.state is State.LEFT else 0.0,
+        late_seconds=late_seconds(waited=0.0, since=now - record.updated_at),
     )
 
 

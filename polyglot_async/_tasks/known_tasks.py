@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from .._uploads.fingerprint import is_same_digest
 from .sightings import RECENT_SECONDS, OwnTask, Reading, Sightings
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 _REMEMBERED_TASKS = 1_200
 """More than one reading of the list goes through for a few submissions, see `prover`."""
 _REMEMBERED_MEDIA = 256
-_FAR = 1_000
-"""Tasks of a list after which its order by time is believed, though nothing of ours shows it."""
+FAR = 1_000
+"""Tasks of a list after which its order by time is believed, though nothing of it shows that."""
 _MOST_OLDER_BY_TIME = 10
 _CLOCK_SPREAD = 120.0
 _CLOCK_SLACK = 65 * 60.0
@@ -67,7 +68,8 @@ class KnownTasks:
     Attributes:
         own: our tasks by id, the latest last.
         media: what the latest of them were made from, by id.
-        seen: tasks of others that the list showed, by id: when it first did, Unix seconds.
+        seen: tasks that the list showed before they were known to be ours, if they are, by id: when it first did, Unix
+            seconds.
         sightings: when the list showed our tasks.
         has_seen_list: whether the list was read before.
         clock_went_back: whether our clock was set back, so that no time tells what is older.
@@ -127,6 +129,24 @@ class KnownTasks:
         own = self.own.get(task_id)
         return (own is not None and own.by < since) or self.seen.get(task_id, math.inf) < since
 
+    def is_of_other_media(
+        self, task_id: str, *, digest: MediaDigest | None, url_key: str | None, since: float
+    ) -> bool | None:
+        """Return whether a known task certainly was not made from these media; None: its source has to tell.
+
+        Args:
+            task_id: of the task.
+            digest: of media that were sent, where known.
+            url_key: of a URL, without options.
+            since: when their first byte left, Unix seconds.
+        """
+        own, sent = self.own.get(task_id), self.media.get(task_id)
+        if url_key is not None or (own is not None and own.url_key is not None):
+            return sent is not None or (own is not None and own.url_key not in {None, url_key})
+        if sent is not None and (digest is None or sent.digest is not None):
+            return digest is None or sent.digest is None or not is_same_digest(sent.digest, digest)
+        return None if digest is not None and self.is_older(task_id, since) else False
+
 
 def media_kind(name: str) -> str:
     """Return the suffix of a file's name: a service may keep one kind of media and transcode another."""
@@ -177,8 +197,9 @@ class Listing:
         A list that may begin with finished tasks is read further: behind them a new one may stand.
         """
         sightings = self.known.sightings
-        is_far = sightings.shows_new_first or len(self.tasks) >= _FAR
-        is_ordered = is_far and sightings.is_ordered and is_newest_first(self.tasks, self.known.own)
+        if not (sightings.shows_unfinished_first or len(self.tasks) >= FAR):
+            return False
+        is_ordered = sightings.is_ordered and is_newest_first(self.tasks, self.known.own)
         return is_ordered and any(self.is_older(task, since) for task in page)
 
     def candidates(self, since: float) -> list[Task]:
@@ -186,7 +207,7 @@ class Listing:
         return [task for task in self.tasks if task.task_id not in self.known.own and not self.is_older(task, since)]
 
     def older_by_time(self, since: float) -> list[Task]:
-        """Return the newest tasks that nothing but their times rules out: what a service dates wrong is among them."""
+        """Return tasks that nothing but their times rules out, the newest of them: the service may date one wrong."""
         older = (
             task
             for task in self.tasks

@@ -1,27 +1,24 @@
 """What became of a submission that was sent whole and got no usable answer. Pure: decided from list and sources.
 
 The list is read from now back past the submission. A task in it is ours if its bytes are: `/source` shows the size and
-parts of what it was made from. Names and times never prove anything: a time only rules a task out. Whether the service
-keeps the bytes that were sent is known from tasks that are ours (A18).
+parts of what it was made from. Names and times never prove anything: a time only rules a task out, and not against its
+bytes. Whether the service keeps the bytes that were sent is known from tasks that are ours (A18).
 
 | verdict | when                                                                          | what follows               |
 |---------|-------------------------------------------------------------------------------|----------------------------|
 | ours    | a task has the same bytes, and its options do not contradict                  | adopted                    |
 | absent  | the list is complete back past the submission, and every task in it certainly | sent again                 |
 |         |   is another's; twice                                                         |                            |
-| unknown | the list cannot be read, or a task remains that may be ours                   | `SubmissionUncertainError` |
+| unknown | the list cannot be read, or a task remains that may be ours, or one that is   | `SubmissionUncertainError` |
+|         |   dated before has the same bytes, as far as such are read                    |                            |
 
 Failed and cancelled tasks are never adopted. A URL has no bytes to compare: a task is ours if it shows the very URL and
 was certainly created since, by the service's clock as tasks of our own show it.
-
-Nor is a time believed against the bytes: a task that has them and is dated before leaves it unknown.
 """
 
 from __future__ import annotations
 
 import itertools
-from bisect import bisect_left
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
@@ -41,8 +38,9 @@ Kind: TypeAlias = tuple[str, bool]
 
 COMPARED_WHOLE = 1 << 30
 """Up to this size media are compared whole: two editions of a show may have the same length, beginning and end."""
-LATE_SECONDS = 60.0
-"""What the service does when its answer is lost may take so long, and more if it was waited for as long already."""
+_LATE_SECONDS = 60.0
+_LONGEST_LATE_SECONDS = 300.0
+"""What was waited for so long in vain is not waited for longer still."""
 _SHOWN_CANDIDATES = 20
 WITHOUT_RESULT = frozenset({"failed", "cancelled"})
 _URL_FIELDS = ("url", "source_url", "media_url")
@@ -78,7 +76,20 @@ class Submission:
     @property
     def media(self) -> object:
         """What is equal for equal media."""
-        return self.url_key, self.content, self.digest and attrs.astuple(self.digest)
+        return self.url_key, self.content, self.digest
+
+
+def late_seconds(*, waited: float, since: float = 0.0) -> float:
+    """Return for how many seconds a task may yet come when nobody has its answer.
+
+    The service may be at work still: a minute is little, and what was slow before may be as slow again.
+
+    Args:
+        waited: seconds that its answer was waited for.
+        since: seconds that have passed since then.
+    """
+    longest = min(max(_LATE_SECONDS, 2 * waited), _LONGEST_LATE_SECONDS)
+    return min(max(0.0, longest - since), longest)
 
 
 @attrs.frozen(kw_only=True)
@@ -196,7 +207,9 @@ def decide(
     kept = {**{(media_kind(submission.name), task.status.is_final): True for submission, task in shown}, **kept}
     rest = [task for task in live if task.task_id not in taken]
     unread = [task for task in rest if (source := sources.get(task.task_id)) is None or source.size is None]
-    stages = _Stages.of(rest, sources)
+    read = [(task, size) for task in rest if (size := sources.get(task.task_id, _UNREAD).size) is not None]
+    ended = [task for task, _ in read if task.status.is_final]
+    running = [(task, size) for task, size in read if not task.status.is_final]
     older = _Index.of([task for task in dated_before if task.status not in WITHOUT_RESULT], sources, ())
     proofs = []
     for number, submission in enumerate(submissions):
@@ -207,40 +220,28 @@ def decide(
         if submission.size is not None:
             # Where sources are kept, every other task was certainly made from something else.
             like = (task for task in index.like(submission) if task.task_id not in taken)
-            hidden = stages.that_may_hide(submission.size, media_kind(submission.name), kept)
-            possible = itertools.chain(unread, like, hidden)
-            possible = itertools.chain(possible, older.same(submission))
+            changed = _that_may_be_changed(submission, ended, running, kept)
+            possible = itertools.chain(unread, like, changed, older.same(submission))
         first = {task.task_id: task for task in itertools.islice(possible, _SHOWN_CANDIDATES)}
         proofs.append(_unproven(tuple(first.values()), complete=complete))
     return proofs
 
 
-@attrs.frozen
-class _Stages:
-    """Tasks at their end and before it, the latter by the size of their sources."""
-
-    _ended: Sequence[Task]
-    _unfinished: Sequence[Task]
-    _sizes: Sequence[int]
-
-    @classmethod
-    def of(cls, tasks: Sequence[Task], sources: Mapping[str, Source]) -> _Stages:
-        read = [(size, task) for task in tasks if (size := sources.get(task.task_id, _UNREAD).size) is not None]
-        unfinished = sorted(((size, task) for size, task in read if not task.status.is_final), key=itemgetter(0))
-        ended = [task for _, task in read if task.status.is_final]
-        return cls(ended, [task for _, task in unfinished], [size for size, _ in unfinished])
-
-    def that_may_hide(self, size: int, kind: str, kept: Mapping[Kind, bool]) -> Iterator[Task]:
-        """Iterate over the tasks whose sources, though others, may come from media of `size` bytes and of this kind."""
-        is_kept_at_end = kept.get((kind, True), False)
-        if not is_kept_at_end:
-            yield from self._ended
-        is_kept_before = kept.get((kind, False))
-        if not is_kept_before:
-            # What is kept at the end may be shown in parts until then, and never as more than it is.
-            only_in_part = is_kept_before is None and is_kept_at_end
-            count = bisect_left(self._sizes, size) if only_in_part else None
-            yield from itertools.islice(self._unfinished, count)
+def _that_may_be_changed(
+    submission: Submission,
+    ended: Sequence[Task],
+    running: Sequence[tuple[Task, int]],
+    kept: Mapping[Kind, bool],
+) -> Iterator[Task]:
+    """Iterate over the tasks whose sources, though others, may have been made from a submission's media."""
+    kind, size = media_kind(submission.name), submission.size or 0
+    is_kept_at_end, is_kept_before = kept.get((kind, True), False), kept.get((kind, False))
+    if not is_kept_at_end:
+        yield from ended
+    if not is_kept_before:
+        # What is kept at the end may be shown in part until then, and never as more than it is.
+        only_in_part = is_kept_before is None and is_kept_at_end
+        yield from (task for task, shown in running if shown < size or not only_in_part)
 
 
 def _unproven(possible: tuple[Task, ...], *, complete: bool) -> Proof:

@@ -9,10 +9,10 @@ import anyio
 import attrs
 
 from .._api.status_errors import http_date
-from .._errors import ApiTimeoutError, PolyglotError, RateLimitError, ServiceUnavailableError
+from .._errors import PolyglotError, RateLimitError, ServiceUnavailableError
 from .._http.retry import LONGEST_RETRY_AFTER, delay, is_outage
-from .known_tasks import KnownTasks, Listing, SentMedia, media_kind
-from .pagination import TaskPages
+from .known_tasks import FAR, KnownTasks, Listing, SentMedia, media_kind
+from .pagination import PAGE_SIZE, TaskPages
 from .proof import Proof, Submission, decide, is_same_media, kept_kinds
 from .sightings import UNKNOWN_SECONDS, OwnTask
 from .sources import SourceReader
@@ -94,8 +94,7 @@ class Prover:
 
     async def is_made_from(self, task: Task, submission: Submission) -> bool:
         """Return whether a task certainly was made from a submission's media."""
-        await self._reader.read([task], [submission])
-        source = self._reader.sources.get(task.task_id)
+        source = await self._reader.read_one(task, submission)
         return source is not None and is_same_media(submission, source) is True
 
     def _give_back(self, inquiry: _Inquiry) -> None:
@@ -168,7 +167,7 @@ class Prover:
                 submission, now = inquiry.submissions[number], self._transport.runtime.unix_time()
                 size, digest = submission.size, submission.digest
                 media = None if size is None else SentMedia(submission.name, size, digest)
-                self.known.add_own(proof.task.task_id, OwnTask(now, submission.since), media)
+                self.known.add_own(proof.task.task_id, OwnTask(now, submission.since, submission.url_key), media)
         return proofs, complete
 
     async def _wait_for_equals(self, found: Sequence[Submission]) -> bool:
@@ -176,12 +175,8 @@ class Prover:
 
         A task that was found may be theirs.
         """
-        media = {submission.digest and attrs.astuple(submission.digest) for submission in found} - {None}
-        equals = [
-            ended
-            for body, ended in self.under_way.items()
-            if body.complete and body.digest is not None and attrs.astuple(body.digest) in media
-        ]
+        media = {submission.digest for submission in found} - {None}
+        equals = [ended for body, ended in self.under_way.items() if body.complete and body.digest in media]
         with anyio.move_on_after(_LONGEST_ANSWER):
             for ended in equals:
                 await ended.wait()
@@ -192,17 +187,18 @@ class Prover:
         since = min(submission.since for submission in submissions)
         latest = max(submission.since for submission in submissions)
         self.known.check_clock(self._transport.runtime.unix_time(), latest)
-        most = _MOST_CANDIDATES + 2 * len(submissions)
+        most_candidates = _MOST_CANDIDATES + 2 * len(submissions)
+        most_listed = max(FAR + PAGE_SIZE, 20 * most_candidates)
         try:
-            listing, complete = await self._read_list(since, most=20 * most, timeout=timeout)
+            listing, complete = await self._read_list(since, most=most_listed, timeout=timeout)
         except ServiceUnavailableError:
             raise
         except PolyglotError as error:
             reason = f"the list of tasks cannot be read ({error})"
             return [Proof(reason=reason, error=error) for _ in submissions], False
         candidates = listing.candidates(since)
-        complete = complete and len(candidates) <= most
-        candidates = candidates[:most]
+        complete = complete and len(candidates) <= most_candidates
+        candidates = candidates[:most_candidates]
         kinds = {media_kind(submission.name) for submission in submissions if submission.size is not None}
         dated_before = listing.older_by_time(since) if kinds else []
         if candidates and kinds:
@@ -225,8 +221,7 @@ class Prover:
         runtime, failures = self._transport.runtime, 0
         while True:
             try:
-                with anyio.move_on_after(_LONGEST_LISTING):
-                    return await self._list_back_to(since, most=most)
+                return await self._list_back_to(since, most=most)
             except PolyglotError as error:
                 failures += not (is_outage(error) and await self._gate.wait_out(error, timeout=timeout))
                 if failures >= _MOST_FAILURES or not (is_outage(error) or isinstance(error, RateLimitError)):
@@ -234,22 +229,21 @@ class Prover:
                 if not is_outage(error):
                     seconds = delay(failures, error, random=runtime.random())
                     await runtime.sleep(min(seconds, LONGEST_RETRY_AFTER))
-            else:
-                raise ApiTimeoutError(f"it did not end in {_LONGEST_LISTING:.0f} s", maybe_sent=False)
 
     async def _list_back_to(self, since: float, *, most: int) -> tuple[Listing, bool]:
         """Read the list until it shows a task that is older than `since`; return it, and whether it goes that far."""
         listing, reaches_back = Listing(self.known), False
         pages = TaskPages(self._transport, known=self.known)
-        async for page in pages:
-            moment = http_date(pages.date)
-            if moment is not None:
-                # Only if our own clock is fast: a `Date` ahead of us, of a proxy perhaps, must rule out no task.
-                listing.skew = min(0.0, moment.timestamp() - self._transport.runtime.unix_time())
-            listing.add(page.items)
-            reaches_back = listing.reaches_back(page.items, since)
-            if (reaches_back and listing.is_believed(since, pages.reading)) or len(listing.tasks) > most:
-                break
+        with anyio.move_on_after(_LONGEST_LISTING) as scope:
+            async for page in pages:
+                moment = http_date(pages.date)
+                if moment is not None:
+                    # Only if our own clock is fast: a `Date` ahead of us, of a proxy perhaps, must rule out no task.
+                    listing.skew = min(0.0, moment.timestamp() - self._transport.runtime.unix_time())
+                listing.add(page.items)
+                reaches_back = listing.reaches_back(page.items, since)
+                if (reaches_back and listing.is_believed(since, pages.reading)) or len(listing.tasks) > most:
+                    break
         # An entry that cannot be read may be the task in question.
-        complete = (reaches_back or pages.reached_end) and not pages.skipped
+        complete = (reaches_back or pages.reached_end) and not pages.skipped and not scope.cancelled_caught
         return listing, complete and listing.is_believed(since, pages.reading)

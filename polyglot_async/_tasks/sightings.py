@@ -14,6 +14,8 @@ shows what is certainly older, or ends, without it.
 |   for more than twice as long as any after its end (a list that |   until its end                                 |
 |   is merely late hides tasks after their end as well)           |                                                 |
 | passed over one and showed it further down                      | only a list that was read to its end counts     |
+| never showed an unfinished task, anybody's, above a finished    | one that was read far counts: new tasks may     |
+|   one                                                           |   stand behind all finished ones                |
 | this reading passed over one, older than the list is known to   | this reading proves nothing                     |
 |   be late                                                       |                                                 |
 """
@@ -58,6 +60,7 @@ class OwnTask:
     Attributes:
         by: when the service had it at the latest, Unix seconds.
         since: when its first byte left, Unix seconds, where known.
+        url_key: for one that was started from a URL, its key without options.
         ended: when it was seen at its end, elsewhere than in the list.
         is_shown: whether a reading has shown it.
         hidden: the last two readings that passed over it.
@@ -65,6 +68,7 @@ class OwnTask:
 
     by: float
     since: float | None = None
+    url_key: str | None = None
     ended: float | None = None
     is_shown: bool = False
     hidden: tuple[Reading, ...] = ()
@@ -76,12 +80,12 @@ class Sightings:
 
     Attributes:
         is_ordered: whether no reading was in another order than from new to old.
-        shows_new_first: whether an unfinished task stood above a finished one: such a list does not begin with the
-            finished ones, however far it goes.
+        shows_unfinished_first: whether an unfinished task, anybody's, stood above a finished one on some page: such a
+            list does not begin with the finished ones, however far it goes.
     """
 
     is_ordered: bool = attrs.field(default=True, init=False)
-    shows_new_first: bool = attrs.field(default=False, init=False)
+    shows_unfinished_first: bool = attrs.field(default=False, init=False)
     _shows_unfinished: bool = attrs.field(default=False, init=False)
     _hidden_until_end: float = attrs.field(default=0.0, init=False)
     _hidden_after_end: float = attrs.field(default=0.0, init=False)
@@ -122,11 +126,11 @@ class Sightings:
             oldest: how old some task of the page is at least: when it was there already, Unix seconds.
             is_end: whether nothing comes after the page.
         """
-        is_above = False
+        below_unfinished = False
         for task in tasks:
             ours = own.get(task.task_id)
-            self.shows_new_first |= is_above and task.status.is_final
-            is_above |= not task.status.is_final
+            self.shows_unfinished_first |= below_unfinished and task.status.is_final
+            below_unfinished |= not task.status.is_final
             if ours is not None and not ours.is_shown:
                 self._shown(task, ours, reading)
         if not self.is_ordered and not is_end:

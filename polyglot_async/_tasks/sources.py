@@ -75,12 +75,19 @@ class SourceReader:
             for task in sorted(candidates, key=lambda task: task.file_name not in names):
                 if not any(wanted.values()):
                     return
-                source = None if task.status in WITHOUT_RESULT else await self._read(task, wanted)
+                source = None if task.status in WITHOUT_RESULT else await self._read(task, wanted, most=max(wanted))
                 if source is not None and source.size in wanted:
                     same = wanted[source.size]
                     match = await self._match(task, [one for one in same if is_same_media(one, source)])
                     if match is not None:
                         same.remove(match)
+
+    async def read_one(self, task: Task, submission: Submission) -> Source | None:
+        """Read the source of one task, to compare it with one submission."""
+        size = submission.size or 0
+        with anyio.move_on_after(_LONGEST_SECONDS + size / _SLOWEST_BYTES):
+            return await self._read(task, {size: [submission]}, most=size)
+        return None
 
     async def calibrate(self, tasks: Sequence[Task], own: Mapping[str, SentMedia], kinds: Iterable[str]) -> None:
         """Read sources of our own tasks, for each kind of media one at its end and one before: see `kept_kinds`."""
@@ -90,7 +97,7 @@ class SourceReader:
                 sent = own.get(task.task_id)
                 kind = None if sent is None else (media_kind(sent.name), task.status.is_final)
                 if sent is not None and kind in tried and tried[kind] < MEASURED_TASKS:
-                    source = await self._read(task, {sent.size: ()})
+                    source = await self._read(task, {}, most=sent.size)
                     tried[kind] = MEASURED_TASKS if source is not None else tried[kind] + 1
 
     async def _match(self, task: Task, same: Sequence[Submission]) -> Submission | None:
@@ -111,13 +118,16 @@ class SourceReader:
         _remember(self.details, task.task_id, task)
         return task
 
-    async def _read(self, task: Task, wanted: Mapping[int, Sequence[Submission]]) -> Source | None:
-        """Return what a task was made from, read as far as it takes to compare it with what is wanted."""
+    async def _read(self, task: Task, wanted: Mapping[int, Sequence[Submission]], *, most: int) -> Source | None:
+        """Return what a task was made from, read as far as it takes to compare it with what is wanted, by size.
+
+        Of a source without a length no more than `most` bytes are read.
+        """
         source, request = self.sources.get(task.task_id), endpoints.source(task.task_id)
         try:
             source = source or await read_end(self._transport, request)
             if source is not None and source.size is None:  # neither a range nor a length: the end tells
-                source = await read_whole(self._transport, request, most=max(wanted))
+                source = await read_whole(self._transport, request, most=most)
             if source is None or source.size is None:
                 return None
             size, same = source.size, wanted.get(source.size, ())

@@ -8,7 +8,7 @@ each step is noted in the item's record before the next is taken. `resolve` does
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import attrs
@@ -24,25 +24,54 @@ from .._errors import (
 )
 from .._http.retry import Action, Attempts, is_late, next_action, stops_batch
 from .._state.items import Item, State
-from .._uploads.fingerprint import content_of_key, is_same_digest, key_of_url
+from .._uploads.fingerprint import content_of_key, key_of_url
 from .known_tasks import SentMedia
 from .outage import CALL_TIMEOUT, OutageGate
 from .pagination import TaskPages
-from .proof import COMPARED_WHOLE, LATE_SECONDS, Proof, Submission
+from .proof import COMPARED_WHOLE, Proof, Submission, late_seconds
 from .prover import Prover
-from .sightings import LONGEST_SECONDS, OwnTask
+from .sightings import OwnTask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from .._api.messages import ApiRequest
     from .._http.transport import RequestBody, Transport
     from .._limits.limiter import TaskSlotLease
     from .._models import Task
-    from .._uploads.fingerprint import MediaDigest
     from .known_tasks import KnownTasks
 
 _OK = 200
+
+
+@attrs.frozen(eq=False)
+class _Call:
+    """A call that starts work, on its way.
+
+    Attributes:
+        began: when it was made, Unix seconds.
+    """
+
+    transport: Transport
+    request: ApiRequest
+    body: RequestBody
+    item: Item
+    attempts: Attempts
+    task_slot: TaskSlotLease | None
+    began: float
+
+    def submission(self, *, content: tuple[int, str] | None = None, late_seconds: float = 0.0) -> Submission:
+        """Return what its task would be recognised by."""
+        json = self.request.json
+        return Submission(
+            name=self.item.record.name,
+            since=self.began,
+            options=self.item.record.options,
+            digest=self.body.digest,
+            content=content,
+            url_key=None if json is None else _url_key(json),
+            late_seconds=late_seconds,
+        )
 
 
 @attrs.define(eq=False, repr=False)
@@ -83,78 +112,78 @@ class Submitter:
             SubmissionUncertainError: it was sent whole, and it cannot be found out whether it was accepted.
             PolyglotError: as the tree of errors says; no work was started.
         """
-        attempts = attempts or Attempts(transport.max_retries)
         body.on_first_byte, body.on_last_byte = partial(item.move, State.LEAVING), partial(item.move, State.LEFT)
-        began = transport.runtime.unix_time()
+        attempts = attempts or Attempts(transport.max_retries)
+        call = _Call(transport, request, body, item, attempts, task_slot, transport.runtime.unix_time())
         while True:
             if self.gate.outage_ended is not None:
                 await self.gate.wait()
             try:
-                raw = await self._send(transport, request, body, item, attempts, task_slot)
+                raw = await self._send(call)
             except PolyglotError as error:
                 if next_action(error, request, body_complete=body.complete) is not Action.PROVE:
                     await _not_accepted(item)
                     raise
-                proof = await self._prove(error, request, body, item, began, outage_timeout)
+                proof = await self._prove(call, error, outage_timeout)
                 if proof.task is None:
                     if attempts.made > attempts.retries or stops_batch(error) or not body.can_be_sent:
                         raise
                     continue
                 raw = _as_answer(proof.task, error)
-            except BaseException as error:  # cancelled, or the source raised: what was not whole was not accepted
-                vars(error)["maybe_sent"] = body.complete  # for who was cut off
+            except BaseException:  # cancelled, or the source raised: what was not whole was not accepted
                 if not body.complete:
                     await _not_accepted(item)
                 raise
-            await self._accepted(transport, item, body.digest, raw.parse(), began)
+            await self._accepted(call, raw.parse())
             return raw
 
-    async def _send(
-        self,
-        transport: Transport,
-        request: ApiRequest,
-        body: RequestBody,
-        item: Item,
-        attempts: Attempts,
-        task_slot: TaskSlotLease | None,
-    ) -> RawResponse[Task]:
-        ended, began = anyio.Event(), transport.runtime.unix_time()
-        self.prover.under_way[body] = ended
+    async def _send(self, call: _Call) -> RawResponse[Task]:
+        ended = self.prover.under_way[call.body] = anyio.Event()
         try:
-            raw = await transport.call(request, endpoints.parse_started, body, attempts=attempts, task_slot=task_slot)
-            task = raw.parse()
-            if task.task_id in self.known.own or task.task_id in self.known.seen:
-                submission = Submission(name=item.record.name, since=began, digest=body.digest)
-                if not await self._may_have_started(task, submission):
-                    message = f"the answer names task {task.task_id}, which was started before with other media"
-                    error = ResponseDecodeError(message, method=request.endpoint.method, url=request.path)
-                    attempts.failed(error)
-                    raise error
+            raw = await call.transport.call(
+                call.request, endpoints.parse_started, call.body, attempts=call.attempts, task_slot=call.task_slot
+            )
+            task_id = raw.parse().task_id
+            if task_id in self.known.own or task_id in self.known.seen:
+                await self._require_own(call, raw)
+        except anyio.get_cancelled_exc_class() as cancelled:
+            vars(cancelled)["maybe_sent"] = call.body.complete  # for the sync client, whose caller sees no cancellation
+            raise
+        else:
             return raw
         finally:
-            del self.prover.under_way[body]
+            del self.prover.under_way[call.body]
             ended.set()
 
-    async def _may_have_started(self, task: Task, submission: Submission) -> bool:
-        """Return whether an answer that names a known task may be this submission's, and not one to another call.
+    async def _require_own(self, call: _Call, raw: RawResponse[Task]) -> None:
+        """Raise ResponseDecodeError if an answer names a known task of other media: it is an answer to another call.
 
         A service that has the media already may name the task that it was sent with.
         """
-        sent, digest = self.known.media.get(task.task_id), submission.digest
-        if sent is not None:
-            return digest is not None and (sent.digest is None or is_same_digest(sent.digest, digest))
-        if digest is None or not self.known.is_older(task.task_id, submission.since):
-            return True
-        return await self.prover.is_made_from(task, submission)
+        task, sent = raw.parse(), call.submission()
+        is_others = self.known.is_of_other_media(
+            task.task_id, digest=sent.digest, url_key=sent.url_key, since=sent.since
+        )
+        if is_others is False or (is_others is None and await self.prover.is_made_from(task, sent)):
+            return
+        # Without the answer's body: it is not the service's answer to this call, which may come yet.
+        error = ResponseDecodeError(
+            f"the answer names task {task.task_id}, which was started before with other media",
+            status_code=raw.status_code,
+            method=call.request.endpoint.method,
+            url=call.transport.base_url + call.request.path,
+            request_id=raw.request_id,
+        )
+        call.attempts.failed(error)
+        raise error
 
-    async def _accepted(
-        self, transport: Transport, item: Item, digest: MediaDigest | None, task: Task, began: float
-    ) -> None:
+    async def _accepted(self, call: _Call, task: Task) -> None:
         """Note that a task is the item's, even if the call is being cancelled."""
-        runtime, since = transport.runtime, item.record.submitted_at
+        runtime, item, digest = call.transport.runtime, call.item, call.body.digest
+        since = call.began if item.record.submitted_at is None else item.record.submitted_at
         media = None if digest is None else SentMedia(item.record.name, digest.size, digest)
-        own = OwnTask(runtime.unix_time(), began if since is None else since)
-        self.known.add_own(task.task_id, own, media)
+        url_key = None if call.request.json is None else _url_key(call.request.json)
+        self.known.add_own(task.task_id, OwnTask(runtime.unix_time(), since, url_key), media)
         try:
             with anyio.CancelScope(shield=True):
                 await item.move(State.RUNNING, task_id=task.task_id)
@@ -197,22 +226,14 @@ class Submitter:
             raise
         return proofs
 
-    async def _prove(
-        self, error: PolyglotError, request: ApiRequest, body: RequestBody, item: Item, began: float, timeout: float
-    ) -> Proof:
+    async def _prove(self, call: _Call, error: PolyglotError, timeout: float) -> Proof:
         """Return the proof of a task or of absence; raise if there is neither."""
+        item = call.item
         waited = max(0.0, item.unix_time() - item.record.updated_at)
         await item.move(State.AMBIGUOUS, error=str(error))
         try:
-            submission = Submission(
-                name=item.record.name,
-                since=began,
-                options=item.record.options,
-                digest=body.digest,
-                content=await _content_of(item, body),
-                late_seconds=_late_seconds(error, waited),
-                url_key=None if request.json is None else key_of_url(str(request.json.get("url")).strip(), {}),
-            )
+            content = await _content_of(item, call.body)
+            submission = call.submission(content=content, late_seconds=_late_seconds(error, waited))
             (proof,) = await self.prover.prove([submission], timeout=timeout)
         except ServiceUnavailableError as outage:
             raise uncertain_error(item, Proof(reason=str(outage)), error) from outage
@@ -233,12 +254,16 @@ async def _content_of(item: Item, body: RequestBody) -> tuple[int, str] | None:
     return content_of_key(item.record.key) or await body.media.content(body.digest)
 
 
+def _url_key(document: Mapping[str, Any]) -> str:
+    return key_of_url(str(document.get("url")).strip(), {})
+
+
 def _late_seconds(error: PolyglotError, waited: float) -> float:
     """Return for how long a task may yet come after a failure: the service's own answer comes when it is there."""
     is_answer = isinstance(error, ApiStatusError | ResponseDecodeError) and not is_late(error)
     if is_answer and answered_by(getattr(error, "body", b"")) is AnsweredBy.SERVICE:
         return 0.0
-    return min(max(LATE_SECONDS, 2 * waited), LONGEST_SECONDS)
+    return late_seconds(waited=waited)
 
 
 async def _not_accepted(item: Item) -> None:

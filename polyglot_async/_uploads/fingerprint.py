@@ -45,8 +45,8 @@ class MediaDigest:
 
     size: int
     tail_sha256: bytes
-    head_sha256: bytes | None = attrs.field(default=None, eq=False)
-    checksum: int | None = attrs.field(default=None, eq=False)
+    head_sha256: bytes | None = None
+    checksum: int | None = None
 
 
 def is_same_digest(one: MediaDigest, other: MediaDigest) -> bool:

@@ -209,11 +209,7 @@ def _once(name: str, size: int | None, opener: StreamOpener) -> Media:
 
 
 def _from_path(given: str | os.PathLike[str]) -> Media:
-    path, shown, hint = Path(given), str(given) or ".", ""
-    if is_any_url(shown):
-        shown, hint = bare_url(shown), ", and only http and https URLs can be used with from_url"
-        if is_media_url(given):
-            raise MediaError(f"{shown}: is a URL, not a file: use from_url")
+    path, shown = Path(given), str(given) or "."
     try:
         found = path.stat()
         if stat.S_ISDIR(found.st_mode):
@@ -223,13 +219,23 @@ def _from_path(given: str | os.PathLike[str]) -> Media:
         with path.open("rb", buffering=0) as file:
             start = file.read(SNIFFED_BYTES)
             version = FileVersion.of(os.fstat(file.fileno()))
-    except FileNotFoundError:
-        raise MediaError(f"{shown}: there is no such file{hint}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise MediaError(f"{shown}: cannot be read: {reason_of(error)}") from None
+        raise _unreadable(given, error) from None
     kind = media_type_of(path.name, start)
     opener = partial(_open_path, path, version, shown)
     return Media(path.name, kind, version.size, replayable=True, path=path, opener=opener)
+
+
+def _unreadable(given: str | os.PathLike[str], error: Exception) -> MediaError:
+    """Return the error for a path that cannot be read; it may be a URL."""
+    shown, hint = str(given) or ".", ""
+    if is_any_url(shown):
+        shown, hint = bare_url(shown), ", and only http and https URLs can be used with from_url"
+        if is_media_url(given):
+            return MediaError(f"{shown}: is a URL, not a file: use from_url")
+    if isinstance(error, FileNotFoundError):
+        return MediaError(f"{shown}: there is no such file{hint}")
+    return MediaError(f"{shown}: cannot be read: {reason_of(error)}")
 
 
 def _open_path(
