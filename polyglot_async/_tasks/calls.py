@@ -174,7 +174,8 @@ class AsyncTranscriptions:
             TaskFailedError: it failed; `failure_reason` says why.
             TaskCancelledError: it was cancelled on the site.
             WaitTimeoutError: it was not final after `timeout` seconds. The task goes on.
-            NotFoundError: there is no such task.
+            NotFoundError: there is no such task; of a task that this client started, a 404 counts once it has lasted a
+                minute of the wait.
         """
         check_seconds("timeout", timeout)
         check_seconds("poll_interval", poll_interval, above=True)

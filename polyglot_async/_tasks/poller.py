@@ -11,6 +11,7 @@ has lasted for a minute.
 from __future__ import annotations
 
 import copy
+import itertools
 import logging
 import math
 from collections import OrderedDict
@@ -20,18 +21,11 @@ import anyio
 import attrs
 
 from .._api import endpoints
-from .._api.messages import AnsweredBy, answered_by
-from .._errors import (
-    NotFoundError,
-    PolyglotError,
-    ResponseDecodeError,
-    ServiceUnavailableError,
-    require_result,
-)
-from .._http.retry import LONGEST_RETRY_AFTER, Action, delay, is_outage, next_action, stops_batch
+from .._errors import NotFoundError, PolyglotError, ServiceUnavailableError, require_result
+from .._http.retry import stops_batch
 from .pagination import TaskPages
-from .schedule import NOT_YET_SECONDS, OVERDUE, SAFETY_NET_SECONDS, SLACK, PollSchedule, TaskDurations, coalesce
-from .waits import Wait, after_event, overdue_wait, timeout_error
+from .schedule import SLACK, PollFailures, PollSchedule, TaskDurations, coalesce
+from .waits import NOT_YET_SECONDS, Wait, after_event, overdue_wait, timeout_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,11 +37,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("polyglot_async")
 
-_MOST_UNREADABLE_ANSWERS = 5
 _REMEMBERED_STARTS = 10_000
 _MOST_MISSED_EVENTS = 2
 """So many ends in a row without an event, and tasks are polled as without webhooks until the next event comes."""
-WITHOUT_LIST_SECONDS = 600.0
+_SAFETY_NET_SECONDS = 60.0
+"""With webhook events a task is polled after this long, or sooner when it is overdue. Without them, one that the list
+shows unfinished is asked for by itself when it is this old, and overdue."""
+_OVERDUE = 2.0
+"""Overdue is what takes this many times as long as tasks do."""
+_WITHOUT_LIST_SECONDS = 600.0
 """So long each task is asked for by itself after the list was refused, or was found to be stale."""
 
 
@@ -71,12 +69,8 @@ class TaskPoller:
     _wake: anyio.Event = attrs.field(factory=anyio.Event, init=False)
     _last_poll: float = attrs.field(default=float("-inf"), init=False)
     _not_before: float = attrs.field(default=float("-inf"), init=False)
-    _failures: int = attrs.field(default=0, init=False)
-    _down_since: float | None = attrs.field(default=None, init=False)
-    _unreadable: int = attrs.field(default=0, init=False)
-    _last_error: PolyglotError | None = attrs.field(default=None, init=False)
+    _failures: PollFailures = attrs.field(factory=PollFailures, init=False)
     _unknown_statuses: set[str] = attrs.field(factory=set, init=False)
-    _missing_since: dict[str, float] = attrs.field(factory=dict, init=False)
     _list_not_before: float = attrs.field(default=float("-inf"), init=False)
 
     async def wait(
@@ -98,7 +92,8 @@ class TaskPoller:
             TaskFailedError: it failed.
             TaskCancelledError: it was cancelled.
             WaitTimeoutError: it was not final after `timeout` seconds; its cause is the last error, if polls failed.
-            NotFoundError: there is no such task; for one that certainly was started, for a minute.
+            NotFoundError: there is no such task; of one that certainly was started, a 404 counts once it has lasted a
+                minute of the wait.
         """
         if not task.status.is_final:
             started = self._started.pop(task.task_id, None)
@@ -106,6 +101,8 @@ class TaskPoller:
             began = now if started is None else started
             is_ours = is_ours or started is not None or task.task_id in self._known.own
             wait = Wait(task, transport, began, started is not None, is_ours, poll_interval, outage_timeout)
+            if not self._waits:
+                self._failures = PollFailures()
             self._waits.setdefault(task.task_id, []).append(wait)
             try:
                 if timeout == 0:
@@ -125,7 +122,7 @@ class TaskPoller:
                 error.task = task
                 raise error from wait.error.__cause__ or wait.error
             if not wait.is_over:
-                raise timeout_error(wait, timeout, self._last_error) from self._last_error
+                raise timeout_error(wait, timeout, self._failures.last) from self._failures.last
         require_result(task)
         return task
 
@@ -146,27 +143,24 @@ class TaskPoller:
                 self._events.popitem(last=False)
             self._wake.set()
 
-    async def _until_over(self, wait: Wait) -> None:
-        self._wake.set()
-        while not wait.is_over:
-            if self._is_running:
-                await wait.changed.wait()
-                wait.changed = anyio.Event()
-            else:
-                await self._run(wait)
-
     async def _look_once(self, wait: Wait) -> None:
         """Ask for one task now, whatever the schedule says."""
         self._apply_events()
         if not wait.is_over:
             try:
                 await self._poll_one(attrs.evolve(wait.transport, max_retries=0), wait.task.task_id)
-                self._last_error = None
+                self._failures.last = None
             except PolyglotError as error:
                 self._failed(error, [wait.task.task_id], wait.transport.runtime)
 
-    async def _run(self, own: Wait) -> None:
-        """Poll for all waits, until the caller's own is over."""
+    async def _until_over(self, own: Wait) -> None:
+        """Wait until the caller's own wait is over; poll for all of them if nobody does."""
+        self._wake.set()
+        while self._is_running and not own.is_over:
+            await own.changed.wait()
+            own.changed = anyio.Event()
+        if own.is_over:
+            return
         self._is_running = True
         try:
             while not own.is_over:
@@ -202,7 +196,7 @@ class TaskPoller:
                 if not wait.is_over:
                     (dues if wait.poll_interval is None else fixed).append(self._due(wait, now))
         due = coalesce(dues, SLACK * expected.seconds if expected else 0.0)
-        due = min(*fixed, max(due, self._last_poll + self._schedule.min_interval), math.inf)
+        due = min([*fixed, max(due, self._last_poll + self._schedule.min_interval)])
         return max(due, self._not_before)
 
     def _due(self, wait: Wait, now: float) -> float:
@@ -213,12 +207,16 @@ class TaskPoller:
             return now  # it may have ended long ago
         expected = self._durations.expected(wait.task.audio_duration_seconds) if wait.has_known_start else None
         if self.receivers and self._missed_events < _MOST_MISSED_EVENTS:
-            overdue = OVERDUE * expected.seconds + 10 * self._schedule.min_interval if expected else SAFETY_NET_SECONDS
-            return last + min(SAFETY_NET_SECONDS, overdue)
+            overdue = _OVERDUE * expected.seconds + 10 * self._schedule.min_interval if expected else math.inf
+            return last + min(_SAFETY_NET_SECONDS, overdue)
         return self._schedule.next_poll_at(wait.started, wait.polled, now, expected)
 
     async def _poll(self, transport: Transport) -> None:
-        """Ask once about all waits. What the retry policy would repeat is waited out; anything else ends them."""
+        """Ask once about all waits.
+
+        What the retry policy would repeat is waited out. A refusal of the list puts it aside, any other failure ends
+        the waits that it was for.
+        """
         wanted: set[str] = set()
         for task_id, waits in self._waits.items():
             if not waits[0].is_over:
@@ -229,21 +227,22 @@ class TaskPoller:
         # Repeated here and not below, so that each failure is known to whoever gives up waiting.
         transport = attrs.evolve(transport, max_retries=0)
         now = transport.runtime.monotonic()
-        polled = asked = list(wanted)
-        reads_list = len(wanted) > 1 and now >= self._list_not_before
+        left = wanted
         try:
-            if reads_list:
-                await self._poll_list(transport, wanted)
-                reads_list = False
-            elif len(wanted) > 1:
-                wanted = self._due_tasks(now)
-            for task_id in wanted:  # fell off the list, or was never there
-                asked = [task_id]
-                await self._poll_one(transport, task_id)
-            self._unreadable = self._failures = 0
-            self._last_error = self._down_since = None
+            if len(wanted) > 1:
+                reads_list = now >= self._list_not_before
+                left = await self._poll_list(transport, wanted) if reads_list else self._due_tasks(now)
         except PolyglotError as error:
-            self._failed(error, polled if stops_batch(error) else asked, transport.runtime, reads_list=reads_list)
+            self._list_failed(error, wanted, transport.runtime)
+        else:
+            for task_id in left:  # fell off the list, or was never there
+                try:
+                    await self._poll_one(transport, task_id)
+                except PolyglotError as error:
+                    self._failed(error, wanted if stops_batch(error) else [task_id], transport.runtime)
+                    break
+            else:
+                self._failures = PollFailures()
         self._last_poll = transport.runtime.monotonic()
 
     def _due_tasks(self, now: float) -> set[str]:
@@ -253,96 +252,88 @@ class TaskPoller:
             if any(self._due(wait, now) <= now for wait in waits if not wait.is_over)
         }
 
-    def _failed(
-        self, error: PolyglotError, polled: Iterable[str], runtime: Runtime, *, reads_list: bool = False
-    ) -> None:
-        """Postpone the next poll after one that failed, do without the list, or end the waits that it was for."""
-        if self._passes(error):
-            if self._last_error is None:
-                logger.warning("tasks cannot be polled, it is tried again: %s", error)
-            self._failures += 1
-            now = runtime.monotonic()
-            self._not_before = now + min(LONGEST_RETRY_AFTER, delay(self._failures, error, random=runtime.random()))
-            if not is_outage(error):
-                self._down_since = None
-            elif self._down_since is None:
-                self._down_since = now
-            else:
-                self._give_up(error, now - self._down_since)
-        elif reads_list and not stops_batch(error):
-            logger.warning("the list cannot be read, each task is asked for by itself: %s", error)
-            self._list_not_before = runtime.monotonic() + WITHOUT_LIST_SECONDS
-        else:
+    def _failed(self, error: PolyglotError, polled: Iterable[str], runtime: Runtime) -> None:
+        """Postpone the next poll after one that failed, or end the waits that it was for."""
+        if not self._postpone(error, runtime):
             for wait in [wait for task_id in polled for wait in self._waits.get(task_id, ())]:
                 self._end(wait, error)
-        self._last_error = error
 
-    def _give_up(self, error: PolyglotError, down_for: float) -> None:
-        """End the waits that wait no longer for a service that does not answer."""
-        for waits in self._waits.values():
-            for wait in waits:
-                if down_for > wait.outage_timeout:
-                    message = f"the service could not be reached for {wait.outage_timeout:.0f} s: {error}"
-                    self._end(wait, outage := ServiceUnavailableError(message))
-                    outage.__cause__ = error
+    def _list_failed(self, error: PolyglotError, wanted: Iterable[str], runtime: Runtime) -> None:
+        """Postpone the next poll after the list failed, do without it, or end all waits."""
+        if stops_batch(error):
+            self._failed(error, wanted, runtime)
+        elif not self._postpone(error, runtime):
+            logger.warning("the list cannot be read, each task is asked for by itself: %s", error)
+            self._list_not_before = runtime.monotonic() + _WITHOUT_LIST_SECONDS
 
-    def _passes(self, error: PolyglotError) -> bool:
-        if isinstance(error, ResponseDecodeError) and answered_by(error.body) is not AnsweredBy.PROXY:
-            self._unreadable += 1  # a proxy's page passes; what the service cannot write it may never write
-            return self._unreadable < _MOST_UNREADABLE_ANSWERS
-        request = endpoints.list_tasks(limit=1, offset=0, cursor=None, filters={})
-        return next_action(error, request, body_complete=True) is Action.RETRY
+    def _postpone(self, error: PolyglotError, runtime: Runtime) -> bool:
+        """Postpone the next poll after one that failed; return False if no repetition mends that.
 
-    async def _poll_list(self, transport: Transport, wanted: set[str]) -> None:
+        The waits that wait no longer for a service that does not answer end.
+        """
+        now = runtime.monotonic()
+        pause = self._failures.pause_after(error, now, random=runtime.random())
+        if pause is None:
+            return False
+        if self._failures.count == 1 and self._is_running:
+            logger.warning("tasks cannot be polled, it is tried again: %s", error)
+        self._not_before = now + pause
+        down_for = self._failures.down_for(now)
+        for wait in itertools.chain(*self._waits.values()):
+            if down_for > wait.outage_timeout:
+                message = f"the service could not be reached for {wait.outage_timeout:.0f} s: {error}"
+                self._end(wait, outage := ServiceUnavailableError(message))
+                outage.__cause__ = error
+        return True
+
+    async def _poll_list(self, transport: Transport, wanted: set[str]) -> set[str]:
         """Read the list, newest first, for as long as that is cheaper than to ask for each task that is left.
 
-        What it shows is taken out of `wanted`.
+        Return the ids that it did not show.
         """
         pages_without = 0
-        shown: set[str] = set()
+        left = wanted
         async for page in TaskPages(transport, known=self._known):
-            found = [task for task in page.items if task.task_id in wanted]
+            found = [task for task in page.items if task.task_id in left]
             for task in found:
                 self._see_all(task)
-                shown.add(task.task_id)
-            wanted -= shown
+            left = left.difference(task.task_id for task in found)
             pages_without = 0 if found else pages_without + 1
-            if len(wanted) <= 1 or pages_without >= len(wanted):
+            if len(left) <= 1 or pages_without >= len(left):
                 break
-        await self._check_list(transport, shown)
+        await self._check_list(transport, wanted - left)
+        return left
 
     async def _check_list(self, transport: Transport, shown: Iterable[str]) -> None:
         """Ask for one task that the list shows unfinished long past its expected end: the list may be stale."""
         now, expected = transport.runtime.monotonic(), self._durations.expected()
-        least = max(SAFETY_NET_SECONDS, OVERDUE * expected.at_most if expected else 0.0)
+        least = max(_SAFETY_NET_SECONDS, _OVERDUE * expected.at_most if expected else 0.0)
         wait = overdue_wait([wait for task_id in shown for wait in self._waits.get(task_id, ())], now, least)
         if wait is None:
             return
+        wait.checked_age = now - wait.started
         try:
-            raw = await transport.call(endpoints.get(wait.task.task_id), endpoints.parse_task)
+            task = await _get(transport, wait.task.task_id)
         except PolyglotError:  # what ends a wait or postpones a poll is for the list to show
             return
-        task = attrs.evolve(raw.parse(), task_id=wait.task.task_id)
         if task.status.is_final:
             logger.warning("the list is stale, each task is asked for by itself: task %s has ended", task.task_id)
-            self._list_not_before = now + WITHOUT_LIST_SECONDS
+            self._list_not_before = now + _WITHOUT_LIST_SECONDS
             self._see_all(task)
 
     async def _poll_one(self, transport: Transport, task_id: str) -> None:
         try:
-            raw = await transport.call(endpoints.get(task_id), endpoints.parse_task)
+            self._see_all(await _get(transport, task_id))
         except NotFoundError as error:
             waits, now = self._waits.get(task_id, ()), transport.runtime.monotonic()
             is_ours = any(wait.is_ours for wait in waits)
-            if is_ours and now - self._missing_since.setdefault(task_id, now) < NOT_YET_SECONDS:
-                for wait in waits:
+            for wait in waits:
+                if wait.missing_since is None:
+                    wait.missing_since = now
+                if is_ours and now - wait.missing_since < NOT_YET_SECONDS:
                     wait.polled = now
-            else:
-                for wait in waits:
+                else:
                     self._end(wait, error)
-        else:
-            # The answer is about the task that was asked for, even if it writes its id in another way.
-            self._see_all(attrs.evolve(raw.parse(), task_id=task_id))
 
     def _see_all(self, task: Task) -> None:
         if task.status.is_final:
@@ -355,8 +346,7 @@ class TaskPoller:
 
     def _see(self, wait: Wait, task: Task) -> None:
         now = wait.transport.runtime.monotonic()
-        wait.task, wait.was_seen = task, True
-        self._missing_since.pop(task.task_id, None)
+        wait.task, wait.was_seen, wait.missing_since = task, True, None
         if task.status.is_final:
             wait.is_over = True
             wait.changed.set()
@@ -371,3 +361,9 @@ class TaskPoller:
         if not wait.is_over:  # an event, or the page before, may have shown its end
             wait.error, wait.is_over = error, True
             wait.changed.set()
+
+
+async def _get(transport: Transport, task_id: str) -> Task:
+    """Return a task, under the id that was asked for, even if the answer writes it in another way."""
+    raw = await transport.call(endpoints.get(task_id), endpoints.parse_task)
+    return attrs.evolve(raw.parse(), task_id=task_id)

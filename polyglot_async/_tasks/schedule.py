@@ -1,4 +1,4 @@
-"""When to poll tasks: late enough to spend few requests, early enough to lose little time.
+"""When to poll tasks: late enough to spend few requests, early enough to lose little time; and when after a failure.
 
 Pure arithmetic: seconds of one clock are handed in. How long tasks take is learned from brackets: a task was seen
 unfinished after `low` seconds and finished after `high`, so it took something between.
@@ -12,10 +12,16 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from .._api import endpoints
+from .._api.messages import AnsweredBy, answered_by
 from .._arguments import check_seconds
+from .._errors import ResponseDecodeError
+from .._http.retry import LONGEST_RETRY_AFTER, Action, delay, is_outage, next_action
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from .._errors import PolyglotError
 
 REMEMBERED_TASKS = 32
 NARROW = 0.02
@@ -31,12 +37,8 @@ STEP = 0.1
 """Past the expected end, the time between polls is this share of the expected duration."""
 SLACK = 0.05
 """How long, as a share of the expected duration, a poll is put off to catch tasks that end a little later as well."""
-SAFETY_NET_SECONDS = 60.0
-"""With webhook events, a task is polled after this long, or sooner when it is overdue."""
-OVERDUE = 2.0
-"""Overdue is what takes this many times as long as tasks do."""
-NOT_YET_SECONDS = 60.0
-"""So long a 404 of what certainly is there means that a replica lags behind (A19)."""
+MOST_UNREADABLE_ANSWERS = 5
+"""So many in a row, and no repetition mends them: what the service cannot write it may never write."""
 
 
 @attrs.frozen
@@ -157,3 +159,42 @@ def coalesce(polls: Sequence[float], slack: float) -> float:
         if last < due <= first + slack:
             last = due
     return last
+
+
+@attrs.define(eq=False, repr=False)
+class PollFailures:
+    """The polls that failed since the last one that succeeded.
+
+    Attributes:
+        last: the last failure.
+        count: failures that a repetition may mend.
+    """
+
+    last: PolyglotError | None = None
+    count: int = 0
+    _down_since: float | None = attrs.field(default=None, init=False)
+    _unreadable: int = attrs.field(default=0, init=False)
+
+    def pause_after(self, error: PolyglotError, now: float, *, random: float) -> float | None:
+        """Count a failed poll; return the seconds to wait before the next one, or None if no repetition mends it.
+
+        What a proxy answers with while the service is away passes; see `delay` for `random`.
+        """
+        self.last = error
+        request = endpoints.list_tasks(limit=1, offset=0, cursor=None, filters={})  # any that is free
+        if isinstance(error, ResponseDecodeError) and answered_by(error.body) is not AnsweredBy.PROXY:
+            self._unreadable += 1
+            if self._unreadable >= MOST_UNREADABLE_ANSWERS:
+                return None
+        elif next_action(error, request, body_complete=True) is not Action.RETRY:
+            return None
+        self.count += 1
+        if not is_outage(error):
+            self._down_since = None
+        elif self._down_since is None:
+            self._down_since = now
+        return min(LONGEST_RETRY_AFTER, delay(self.count, error, random=random))
+
+    def down_for(self, now: float) -> float:
+        """Return for how many seconds the service has not answered polls."""
+        return 0.0 if self._down_since is None else now - self._down_since

@@ -1,4 +1,4 @@
-"""One wait for a task, as the poller knows it, and for what a task has once it has ended. Times are handed in."""
+"""One wait for a task, as the poller knows it, and the wait for what a task has once it has ended."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import attrs
 
 from .._errors import NotFoundError, WaitTimeoutError
 from .._http.retry import delay
-from .schedule import NOT_YET_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -20,6 +19,9 @@ if TYPE_CHECKING:
     from .._runtime import Runtime
 
 T = TypeVar("T")
+
+NOT_YET_SECONDS = 60.0
+"""So long a 404 of what certainly is there means that a replica lags behind (A19)."""
 
 
 @attrs.define(eq=False, repr=False)
@@ -34,7 +36,8 @@ class Wait:
         is_ours: the task certainly was started.
         poll_interval: seconds between its polls, or None for the usual schedule.
         outage_timeout: how many seconds without an answer of the service end it.
-        polled: when the task was last seen unfinished, or not at all.
+        polled: when it was last asked for and not seen at its end; None: never.
+        missing_since: when the 404s began that the service answers with still; None: it does not.
         checked_age: how old the task was when the list was last checked by asking for it, in seconds.
         was_seen: an answer has shown the task.
         is_over: it has ended, with `error` if there is one.
@@ -49,6 +52,7 @@ class Wait:
     poll_interval: float | None
     outage_timeout: float
     polled: float | None = None
+    missing_since: float | None = None
     checked_age: float = 0.0
     was_seen: bool = False
     is_over: bool = False
@@ -74,7 +78,7 @@ async def when_there(fetch: Callable[[], Awaitable[T]], runtime: Runtime) -> T:
 
 
 def overdue_wait(waits: Iterable[Wait], now: float, least_age: float) -> Wait | None:
-    """Return the wait whose task is to be asked for because the list shows it unfinished, and note that it is.
+    """Return the wait whose task is to be asked for because the list shows it unfinished; None if there is none.
 
     Its task is `least_age` seconds old or older, and twice as old as when it was last asked for: a long one costs few
     requests.
@@ -82,10 +86,7 @@ def overdue_wait(waits: Iterable[Wait], now: float, least_age: float) -> Wait | 
     overdue = [
         wait for wait in waits if not wait.is_over and now - wait.started >= max(least_age, 2 * wait.checked_age)
     ]
-    wait = min(overdue, key=lambda wait: wait.checked_age, default=None)
-    if wait is not None:
-        wait.checked_age = now - wait.started
-    return wait
+    return min(overdue, key=lambda wait: wait.checked_age, default=None)
 
 
 def after_event(task: Task, event: WebhookEvent) -> Task:
@@ -102,8 +103,12 @@ def after_event(task: Task, event: WebhookEvent) -> Task:
 def timeout_error(wait: Wait, timeout: float | None, last_error: PolyglotError | None) -> WaitTimeoutError:
     """Return the error of a wait that was not over after `timeout` seconds."""
     seen = f"last seen {wait.task.status.value}" if wait.was_seen else "last seen: never"
-    failed = f"; the last poll failed: {last_error}" if last_error is not None else ""
-    advice = "It goes on: wait for it again" if wait.was_seen else "Wait for it again when the service answers"
+    if wait.missing_since is not None:
+        failed = "; the service answers that there is no such task (404)"
+        advice = "Wait for it again: a replica may be behind for a minute"
+    else:
+        failed = f"; the last poll failed: {last_error}" if last_error is not None else ""
+        advice = "It goes on: wait for it again" if wait.was_seen else "Wait for it again when the service answers"
     return WaitTimeoutError(
         f"task {wait.task.task_id} was not done after {timeout} s of waiting ({seen}){failed}. {advice}",
         task=wait.task,

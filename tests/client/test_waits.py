@@ -475,6 +475,46 @@ def test_a_service_that_is_down_for_an_hour_is_asked_rarely_and_then_answers():
     assert polls < 2 * 3600 / 30 + 20
 
 
+@pytest.mark.parametrize("timeout", [0, 30.0])
+def test_a_failure_that_a_wait_met_long_ago_is_no_part_of_an_outage(timeout):
+    """A batch gives up after 900 s without an answer; nobody has asked in between."""
+
+    async def main():
+        service = StubService(lambda _: 10.0)
+        service.hook = lambda call, _: httpx.Response(503) if call == "get" else None
+        async with service.client() as client:
+            [task] = await start_all(client, 1)
+            with pytest.raises(WaitTimeoutError, match="503"):
+                await client.transcriptions.wait(task, timeout=timeout)
+            await anyio.sleep(3600)
+            failing = iter([httpx.Response(503)])
+            service.hook = lambda call, _: next(failing, None) if call == "get" else None
+            async with client.batch([("b.mp3", b"ID3 other")]) as outcomes:
+                return [outcome.error async for outcome in outcomes], next(failing, None), service.starts
+
+    errors, unused, starts = in_virtual_time(main)
+    assert ([None], None) == (errors, unused)
+    assert {1} == set(starts.values())
+
+
+def test_a_wait_warns_once_of_polls_that_fail_and_a_look_without_time_raises_only(caplog):
+    async def main():
+        service = StubService(lambda _: 10.0)
+        service.hook = lambda call, _: httpx.Response(503) if call == "get" and anyio.current_time() < 60 else None
+        async with service.client() as client:
+            [task] = await start_all(client, 1)
+            with pytest.raises(WaitTimeoutError, match="503"):
+                await client.transcriptions.wait(task, timeout=0)
+            looked = len(caplog.records)
+            await client.transcriptions.wait(task)
+        return looked
+
+    with caplog.at_level(logging.WARNING, "polyglot_async"):
+        assert 0 == in_virtual_time(main)
+    [warning] = caplog.records
+    assert "tasks cannot be polled, it is tried again" in warning.getMessage()
+
+
 # Answers of replicas that lag behind, and lists that cannot be read or are stale.
 
 
@@ -545,11 +585,51 @@ def test_a_second_wait_and_a_look_without_time_know_that_the_task_is_ours():
         async with service.client() as client:
             [task] = await start_all(client, 1)
             for timeout in (0, 1.0):
-                with pytest.raises(WaitTimeoutError, match="last seen: never"):
+                with pytest.raises(WaitTimeoutError, match=r"last seen: never.*there is no such task \(404\)"):
                     await client.transcriptions.wait(task.task_id, timeout=timeout)
-            return await client.transcriptions.wait(task.task_id), await client.transcribe(("b.mp3", AUDIO))
+            return await client.transcriptions.wait(task.task_id)
 
-    assert "completed" == in_virtual_time(main)[0].status
+    assert "completed" == in_virtual_time(main).status
+
+
+def test_a_404_that_another_wait_has_met_is_not_counted():
+    """Of a wait that ended without an answer, long before the next one begins."""
+
+    async def main():
+        service = StubService(lambda _: 3010.0)
+        service.hook = hides_until(10.0, "get")
+        async with service.client() as client:
+            [task] = await start_all(client, 1)
+            with pytest.raises(WaitTimeoutError, match="last seen: never"):
+                await client.transcriptions.wait(task, timeout=5.0)
+            await anyio.sleep(3000)
+            service.hook = hides_until(3006.0, "get")
+            return await client.transcriptions.wait(task), service.answers[404]
+
+    task, missing = in_virtual_time(main)
+    assert "completed" == task.status
+    assert missing > 1, "the second wait met one too"
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_404s_with_an_answer_between_them_are_counted_apart(count):
+    async def main():
+        service = StubService(lambda _: 600.0)
+
+        def hook(call, _):
+            if call == "list":
+                return httpx.Response(403)
+            is_behind = anyio.current_time() < 20 or 300 <= anyio.current_time() < 340
+            return httpx.Response(404) if call == "get" and is_behind else None
+
+        service.hook = hook
+        async with service.client() as client:
+            ended = await wait_all(client, await start_all(client, count))
+        return [getattr(task, "status", task) for task in ended], service.answers[404]
+
+    statuses, missing = in_virtual_time(main)
+    assert ["completed"] * count == statuses
+    assert missing >= 2 * count
 
 
 def test_a_404_of_an_id_of_unknown_age_is_an_error_at_once():

@@ -8,7 +8,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyglot_async._tasks.schedule import DurationEstimate, Expectation, PollSchedule, TaskDurations, coalesce
+from polyglot_async import (
+    ApiConnectionError,
+    ApiStatusError,
+    AuthenticationError,
+    BadRequestError,
+    RateLimitError,
+    ResponseDecodeError,
+    ServerError,
+)
+from polyglot_async._tasks.schedule import (
+    MOST_UNREADABLE_ANSWERS,
+    DurationEstimate,
+    Expectation,
+    PollFailures,
+    PollSchedule,
+    TaskDurations,
+    coalesce,
+)
 
 PACE = PollSchedule()
 SECONDS = st.floats(0.01, 1e5)
@@ -118,3 +135,63 @@ def test_learning_costs_few_looks_a_task(spread, most_looks, most_late):
         late.append((at - true) / 10.0)
     assert most_looks > statistics.mean(looks[20:])
     assert most_late > statistics.mean(late[20:])
+
+
+# After polls that failed.
+
+SERVER_ERROR = ServerError("", status_code=503)
+LOST = ApiConnectionError("lost")
+UNREADABLE = ResponseDecodeError("", body=b'{"task": 1}')
+PROXY_PAGE = ResponseDecodeError("", body=b"<title>Down for maintenance</title>")
+TOO_MANY = RateLimitError("", status_code=429)
+
+
+@pytest.mark.parametrize("error", [SERVER_ERROR, LOST, PROXY_PAGE, TOO_MANY])
+def test_after_failures_that_pass_the_pauses_grow_up_to_half_a_minute(error):
+    failures = PollFailures()
+    pauses = [failures.pause_after(error, 0.0, random=0.5) for _ in range(200)]
+    assert pauses == sorted(pauses)
+    assert (0.375, 22.5) == (pauses[0], pauses[-1])
+    assert (200, error) == (failures.count, failures.last)
+
+
+@pytest.mark.parametrize(("asked", "least", "most"), [(7.0, 7.0, 8.0), (86_400.0, 120.0, 120.0)])
+def test_a_pause_that_the_service_asks_for_is_kept_up_to_two_minutes(asked, least, most):
+    error = ServerError("", status_code=503, retry_after=asked)
+    assert least <= PollFailures().pause_after(error, 0.0, random=0.5) <= most
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        AuthenticationError("", status_code=401),
+        BadRequestError("", status_code=422),
+        ApiStatusError("", status_code=407),
+        ApiConnectionError("certificate", permanent=True),
+    ],
+)
+def test_what_no_repetition_mends_has_no_next_poll_and_is_the_last_failure(error):
+    failures = PollFailures()
+    assert failures.pause_after(error, 0.0, random=0.5) is None
+    assert (0, error) == (failures.count, failures.last)
+
+
+@pytest.mark.parametrize("body", [b'{"task": 1}', b"no JSON", b""])
+def test_answers_that_cannot_be_read_pass_a_few_times_whatever_fails_between_them(body):
+    failures, error = PollFailures(), ResponseDecodeError("", body=body)
+    for _ in range(MOST_UNREADABLE_ANSWERS - 1):
+        assert failures.pause_after(error, 0.0, random=0.5) is not None
+        assert failures.pause_after(SERVER_ERROR, 0.0, random=0.5) is not None
+    assert failures.pause_after(error, 0.0, random=0.5) is None
+
+
+@pytest.mark.parametrize("error", [SERVER_ERROR, LOST, PROXY_PAGE, UNREADABLE])
+def test_an_outage_lasts_since_the_first_failure_and_an_answer_of_the_service_ends_it(error):
+    failures = PollFailures()
+    assert failures.down_for(5.0) == 0.0
+    failures.pause_after(error, 10.0, random=0.5)
+    assert failures.down_for(10.0) == 0.0
+    failures.pause_after(LOST, 40.0, random=0.5)
+    assert failures.down_for(40.0) == 30.0
+    failures.pause_after(TOO_MANY, 50.0, random=0.5)
+    assert failures.down_for(60.0) == 0.0
