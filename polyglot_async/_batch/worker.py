@@ -209,13 +209,13 @@ class BatchWorker:
         transcript: Transcript | None = None
         files: list[Path] = []
         if self.options.results == ("result",):
-            transcript = await self._when_there("result", lambda: self.calls.result(task))
+            transcript = await self._fetch_result("result", lambda: self.calls.result(task))
         elif self.options.results != ("task",):
             assert self._files is not None  # noqa: S101 - for the type checkers: kinds are taken with a folder only
             with self._files.reserve(found, task) as paths:
                 for kind, path in paths.items():
                     download = partial(self._files.download, found, task, kind, path)
-                    files.append(await self._when_there(kind, download))
+                    files.append(await self._fetch_result(kind, download))
         if found.item.record.state is State.ENDED:
             await found.item.move(State.FETCHED, files=tuple(map(str, files)))
         return transcript, tuple(files)
@@ -232,17 +232,19 @@ class BatchWorker:
         if (refused or ended) and item.record.state is not State.AMBIGUOUS:
             await item.move(State.FAILED, error=str(error))
 
-    async def _when_there(self, kind: str, call: Callable[[], Awaitable[T]]) -> T:
+    async def _fetch_result(self, kind: str, call: Callable[[], Awaitable[T]]) -> T:
         """Fetch a result of a task that has ended.
 
-        What was missing for a minute is not waited for again for the other items, unless one of them has it.
+        A kind of file that was missing for a minute is not waited for again for the other items, unless one of them
+        has it.
         """
         fetch = partial(self._through_outages, call)
         try:
             is_missing = kind in self._missing_kinds
             fetched = await (fetch() if is_missing else when_there(fetch, self.transport.runtime))
         except NotFoundError:
-            self._missing_kinds.add(kind)
+            if kind != "result":  # each completed task has one; a kind of file may not exist at all
+                self._missing_kinds.add(kind)
             raise
         self._missing_kinds.discard(kind)
         return fetched

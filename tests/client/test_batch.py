@@ -999,6 +999,59 @@ def test_a_kind_of_file_that_the_service_does_not_make_is_not_asked_for_again_an
     assert ended < 200
 
 
+def test_a_transcript_that_is_lost_fails_its_own_item_only():
+    """The others' transcripts may still be late."""
+
+    async def main():
+        service = StubService(lambda _: 1.0)
+
+        def hook(call, request):
+            task = service.tasks.get(request.url.path.split("/")[-2])
+            is_there = task is None or (task.id != "task-1" and anyio.current_time() >= task.ends + 40)
+            return None if call != "result" or is_there else httpx.Response(404)
+
+        service.hook = hook
+        async with service.client() as client:
+            outcomes = await run(client, [(f"{number}.mp3", b"%d" % number) for number in range(12)], concurrency=1)
+        return [(outcome.task.task_id, type(outcome.error)) for outcome in outcomes.values() if not outcome.ok]
+
+    assert [("task-1", NotFoundError)] == in_virtual_time(main)
+
+
+async def test_a_kind_of_file_that_one_item_has_is_waited_for_again(tmp_path):
+    missing = {"task-1": 1000, "task-2": 0, "task-3": 3}  # how often it is asked for in vain
+    slept = [0.0]
+
+    async def sleep(seconds):
+        slept[0] += seconds
+        await anyio.lowlevel.checkpoint()
+
+    def hook(_, request):
+        if not request.url.path.endswith("/ass"):
+            return None
+        task_id = request.url.path.split("/")[-3]
+        missing[task_id] -= 1
+        return httpx.Response(404) if missing[task_id] >= 0 else httpx.Response(200, text="[Script Info]")
+
+    def monotonic():
+        return slept[0] + anyio.current_time()
+
+    runtime = Runtime(monotonic=monotonic, sleep=sleep, poll_schedule=PollSchedule(min_interval=0.05, max_interval=0.2))
+    service, seen = StubService(lambda _: 0.0), {}
+    service.hook = hook
+    send, sources = anyio.create_memory_object_stream(1)
+    async with (
+        send,
+        sources,
+        service.client(runtime=runtime) as client,
+        client.batch(sources, results="ass", out=tmp_path) as outcomes,
+    ):
+        for name in ("lost.mp3", "there.mp3", "late.mp3"):
+            await send.send((name, name.encode()))
+            seen[name] = await anext(outcomes)
+    assert {"lost.mp3": NotFoundError, "there.mp3": type(None), "late.mp3": type(None)} == errors(seen)
+
+
 # What a batch without a journal leaves behind.
 
 
