@@ -60,6 +60,19 @@ class BatchStream:
         """Names of the items whose tasks go on at the service, or may: after an early end, what was left running."""
         return self._stats.in_flight()
 
+    @property
+    def in_flight_without_id(self) -> tuple[str, ...]:
+        """Names of the items in flight of which no task id is known: only `list` may show what became of them."""
+        return self._stats.in_flight_without_id()
+
+    @property
+    def unreturned_tasks(self) -> dict[str, str]:
+        """Ids of the tasks whose outcomes were not returned yet, each with the name of its item.
+
+        After an early end without a journal this is what was paid for and can still be fetched.
+        """
+        return self._stats.unreturned_tasks()
+
     def __aiter__(self) -> AsyncIterator[Outcome]:
         return self
 
@@ -70,7 +83,7 @@ class BatchStream:
         except (anyio.EndOfStream, anyio.ClosedResourceError):
             raise StopAsyncIteration from None
         if self._last[1] is not None:
-            self._stats.open_items.discard(self._last[1])
+            self._stats.unreturned.discard(self._last[1])
         return self._last[0]
 
     async def acknowledge(self) -> None:
@@ -114,7 +127,7 @@ async def run_batch(
             proofs=await recover(journal, submitter, transport.runtime) if journal is not None else {},
             concurrency=anyio.Semaphore(concurrency),
         )
-        with nullcontext() if journal is not None else worker.stats.open_tasks_named():
+        with nullcontext() if journal is not None else worker.stats.name_unreturned_tasks():
             async with _stream(feed, worker, concurrency) as stream:
                 yield stream
 

@@ -79,8 +79,6 @@ class BatchProgress:
         uncertain: of the failed, those of which it cannot be found out whether they were started.
         skipped: items that the journal knew as ended.
         requests_today: requests counted against the day, as far as this client knows.
-        open_tasks: ids of the tasks whose outcomes were not returned yet, with the names of their items. After an early
-            end without a journal this is what was paid for and can still be fetched.
     """
 
     taken: int = 0
@@ -91,7 +89,6 @@ class BatchProgress:
     uncertain: int = 0
     skipped: int = 0
     requests_today: int = 0
-    open_tasks: Mapping[str, str] = attrs.field(factory=dict, eq=False)
 
 
 _LONGEST_STEM_BYTES = 150

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("polyglot_async.batch")
 """A logger of its own, because the command line words what a batch left in a line of its own."""
 
-_MOST_IDS_SHOWN = 20
+MOST_IDS_SHOWN = 20
+"""Ids of tasks in one message."""
 
 
 class CallbackError(Exception):
@@ -35,7 +36,9 @@ class BatchStats:
     """The counts of a batch, reported to `on_progress` at each change.
 
     Attributes:
-        open_items: items whose outcomes were not returned yet.
+        uploading: uploads under way.
+        processing: items at the service, and cancelled ones that may be there.
+        unreturned: items whose outcomes were not returned yet.
         callback_error: what `on_progress` has raised, which ends the batch.
     """
 
@@ -46,9 +49,9 @@ class BatchStats:
     failed: int = 0
     uncertain: int = 0
     skipped: int = 0
-    uploading: dict[int, Upload] = attrs.field(factory=dict)
-    processing: dict[int, str] = attrs.field(factory=dict)
-    open_items: set[Item] = attrs.field(factory=set)
+    uploading: dict[Item, Upload] = attrs.field(factory=dict)
+    processing: set[Item] = attrs.field(factory=set)
+    unreturned: set[Item] = attrs.field(factory=set)
     callback_error: Exception | None = None
 
     def progress(self) -> BatchProgress:
@@ -62,17 +65,26 @@ class BatchStats:
             uncertain=self.uncertain,
             skipped=self.skipped,
             requests_today=self._limiter.usage.day_requests,
-            open_tasks=self.open_tasks(),
         )
 
-    def open_tasks(self) -> dict[str, str]:
+    def unreturned_tasks(self) -> dict[str, str]:
         """Return the ids of tasks whose outcomes were not returned yet, and the names of their items."""
-        records = [item.record for item in tuple(self.open_items)]  # a copy: a sync caller is another thread
-        return {r.task_id: r.name for r in records if r.task_id is not None and r.state is not State.FAILED}
+        tasks: dict[str, str] = {}
+        for item in tuple(self.unreturned):  # a copy: a sync caller is another thread
+            if item.record.task_id is not None and item.record.state is not State.FAILED:
+                tasks[item.record.task_id] = item.record.name
+        return tasks
 
     def in_flight(self) -> tuple[str, ...]:
         """Return the names of what is at the service, or may be."""
-        return (*self.processing.values(), *(upload.name for upload in self.uploading.values()))
+        return tuple(item.record.name for item in self._in_flight())
+
+    def in_flight_without_id(self) -> tuple[str, ...]:
+        """Return the names of those of which no task id is known."""
+        return tuple(item.record.name for item in self._in_flight() if item.record.task_id is None)
+
+    def _in_flight(self) -> tuple[Item, ...]:
+        return *tuple(self.processing), *tuple(self.uploading)
 
     async def report(self) -> None:
         """Call `on_progress`.
@@ -101,16 +113,21 @@ class BatchStats:
         await self.report()
 
     @contextmanager
-    def open_tasks_named(self) -> Iterator[None]:
-        """Add the ids of open tasks to whatever error ends the batch, and to the log: no journal knows them."""
+    def name_unreturned_tasks(self) -> Iterator[None]:
+        """Add the ids of unreturned tasks to the error that ends the batch, or where there is none, to the log.
+
+        A cancellation is no error: nobody reads its notes.
+        """
+        is_error = False
         try:
             yield
         except Exception as error:
-            if tasks := self.open_tasks():
+            is_error = True
+            if tasks := self.unreturned_tasks():
                 error.add_note(_words_of(tasks))
             raise
         finally:
-            if self.open_items and (tasks := self.open_tasks()):
+            if not is_error and (tasks := self.unreturned_tasks()):
                 logger.warning("the batch has ended early: %s", _words_of(tasks))
 
     @contextmanager
@@ -125,8 +142,8 @@ class BatchStats:
 
 
 def _words_of(tasks: Mapping[str, str]) -> str:
-    shown = ", ".join(f"{task_id} ({name})" for task_id, name in list(tasks.items())[:_MOST_IDS_SHOWN])
-    more = f" and {len(tasks) - _MOST_IDS_SHOWN} more, see progress.open_tasks" if len(tasks) > _MOST_IDS_SHOWN else ""
+    shown = ", ".join(f"{task_id} ({name})" for task_id, name in list(tasks.items())[:MOST_IDS_SHOWN])
+    more = f" and {len(tasks) - MOST_IDS_SHOWN} more, see unreturned_tasks" if len(tasks) > MOST_IDS_SHOWN else ""
     return (
         f"{len(tasks)} of its tasks were started and paid for, and their outcomes were not returned: {shown}{more}. "
         "Do not send these files again: fetch each with transcriptions.wait(id) and transcriptions.result(id)"

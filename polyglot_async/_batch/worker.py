@@ -89,7 +89,7 @@ class BatchWorker:
         try:
             found = await identify(source, self.options.sent, self.journal, self.transport.runtime.unix_time)
             item = found.item
-            self.stats.open_items.add(item)
+            self.stats.unreturned.add(item)
             async with self._content_lock(item.record.key):
                 # Looked up only now: another file with the same content may be on its way, or just have ended.
                 if self.journal is not None:
@@ -100,7 +100,7 @@ class BatchWorker:
                 raise
             outcome = Outcome(source=source, name=item.record.name if item else name_of(source), error=_as_ours(error))
         if outcome is None and item is not None:
-            self.stats.open_items.discard(item)
+            self.stats.unreturned.discard(item)
         await self.stats.end(outcome)
         return None if outcome is None else (outcome, item)
 
@@ -152,16 +152,16 @@ class BatchWorker:
             return await self._start(found, slot)
         except anyio.get_cancelled_exc_class():
             if found.item.record.state in {State.LEAVING, State.LEFT, State.AMBIGUOUS}:  # it may be at the service
-                self.stats.processing[id(found)] = found.name
+                self.stats.processing.add(found.item)
             raise
         finally:
-            self.stats.uploading.pop(id(found), None)
+            self.stats.uploading.pop(found.item, None)
 
     async def _start(self, found: BatchItem, slot: TaskSlotLease) -> Task:
         """Start the item's task: once, or again where it certainly was not accepted. A 429 fails no item."""
 
         async def on_progress(sent: int, total: int | None) -> None:
-            self.stats.uploading[id(found)] = Upload(name=found.name, sent=sent, total=total)
+            self.stats.uploading[found.item] = Upload(name=found.name, sent=sent, total=total)
             await self.stats.report()
 
         if found.media is None:
@@ -191,16 +191,16 @@ class BatchWorker:
                     raise
 
     async def _wait(self, found: BatchItem, task: Task) -> Task:
-        self.stats.processing[id(found)] = found.name
+        self.stats.processing.add(found.item)
         await self.stats.report()
         try:
             task = await self._through_outages(
                 lambda: self.poller.wait(self.transport, task, outage_timeout=BATCH_TIMEOUT, is_ours=True)
             )
         except Exception:  # a cancellation leaves it in flight, which it is
-            del self.stats.processing[id(found)]
+            self.stats.processing.remove(found.item)
             raise
-        del self.stats.processing[id(found)]
+        self.stats.processing.remove(found.item)
         if found.item.record.state is State.RUNNING:
             await found.item.move(State.ENDED)
         return task
@@ -272,7 +272,7 @@ class BatchWorker:
                     raise
                 was_outage = await self.submitter.gate.wait_out(error, timeout=BATCH_TIMEOUT)
                 if attempts is not None:
-                    attempts.made = attempts.left
+                    attempts.forgive_unsent()
                 # An outage may be over before it is asked for: once more then, if an attempt is left.
                 is_last = failed_once or (attempts is not None and attempts.made > attempts.retries)
                 if is_last and not was_outage:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .._batch.stats import logger as batch_logger
 from ._error_report import (
     BROKEN_PIPE,
     INTERRUPTED,
     TERMINATED,
     ErrorReport,
     InterruptedCommandError,
+    attached_tasks,
     describe_error,
     is_expected,
 )
@@ -45,7 +47,7 @@ def run(arguments: Sequence[str], runtime: Runtime | None = None) -> int:
         except OutputClosedError:
             return BROKEN_PIPE
         except (InterruptedCommandError, KeyboardInterrupt, click.Abort) as end:
-            return _report_interruption(settings, str(end), TERMINATED if terminated else INTERRUPTED)
+            return _report_interruption(settings, end, TERMINATED if terminated else INTERRUPTED)
         except SystemExit as end:  # shell completion
             return end.code if isinstance(end.code, int) else 0
         except Exception as error:  # noqa: BLE001 - whatever it was, it becomes a line and an exit code
@@ -64,11 +66,13 @@ def _report_error(settings: Settings, error: Exception) -> int:
     return report.exit_code
 
 
-def _report_interruption(settings: Settings, details: str, code: int) -> int:
+def _report_interruption(settings: Settings, end: BaseException, code: int) -> int:
+    details = str(end)
     verb = "terminated" if code == TERMINATED else "interrupted"
     message = scrub(f"{verb}: {details}" if details else verb, settings.api_key)
     if settings.json:
-        _print_report(settings, ErrorReport(message, code, "Interrupted"))
+        fields = attached_tasks(end, secret=settings.api_key)
+        _print_report(settings, ErrorReport(message, code, "Interrupted", fields=fields))
     else:
         print_note(message)
     return code
@@ -127,7 +131,7 @@ class _LogHandler(logging.Handler):
         self._settings = settings
 
     def emit(self, record: logging.LogRecord) -> None:
-        is_reported_elsewhere = record.name == "polyglot_async.batch"  # `transcribe` names the tasks that are left
+        is_reported_elsewhere = record.name == batch_logger.name  # `transcribe` names the tasks that are left
         if is_reported_elsewhere or (record.levelno < logging.WARNING and not self._settings.verbose):
             return
         try:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from .._models import Task
 
+_TASKS = "unreturned_tasks"
 FAILED, USAGE, INTERRUPTED, BROKEN_PIPE, TERMINATED = 1, 2, 130, 141, 143
 
 
@@ -84,13 +85,35 @@ def describe_error(error: BaseException, *, secret: str | None = None) -> ErrorR
         exit_code=code,
         kind=type(error).__name__,
         hint=scrub(hint, secret) if hint else None,
-        fields={name: scrub(value, secret) if isinstance(value, str) else value for name, value in _fields(error)},
+        fields=_scrubbed(dict(_fields(error)), secret) | attached_tasks(error, secret=secret),
     )
+
+
+def attach_tasks(error: BaseException, tasks: Mapping[str, str]) -> None:
+    """Add to an error the ids of the tasks that a run has left, each with its source's name, for scripts."""
+    vars(error)[_TASKS] = dict(tasks)
+
+
+def attached_tasks(error: BaseException, *, secret: str | None = None) -> dict[str, Any]:
+    """Return the field that `attach_tasks` has added, without credentials; nothing where there are no tasks."""
+    tasks = vars(error).get(_TASKS)
+    return {_TASKS: _scrubbed(tasks, secret)} if tasks else {}
 
 
 def is_expected(error: BaseException) -> bool:
     """Return whether this is an ordinary failure, and not a bug of ours."""
     return isinstance(_first_of_group(error), PolyglotError | OSError | ValueError | click.ClickException)
+
+
+def _scrubbed(value: Any, secret: str | None) -> Any:
+    """Return a value with each text in it scrubbed, however deep."""
+    if isinstance(value, str):
+        return scrub(value, secret)
+    if isinstance(value, list | tuple):
+        return [_scrubbed(part, secret) for part in value]
+    if isinstance(value, dict):
+        return {_scrubbed(name, secret): _scrubbed(part, secret) for name, part in value.items()}
+    return value
 
 
 def _first_of_group(error: BaseException) -> BaseException:
@@ -140,8 +163,6 @@ def _fields(error: BaseException) -> list[tuple[str, Any]]:
         fields += [("task_id", error.task.task_id), ("status", str(error.task.status))]
     if isinstance(error, ApiStatusError):
         fields += [(name, getattr(error, name)) for name in ("status_code", "detail", "request_id", "retry_after")]
-    if notes := getattr(error, "__notes__", None):  # the tasks that a batch has left
-        fields += [("notes", list(notes))]
     if isinstance(error, IncompleteError):
         fields += [("summary", error.summary)]
     if isinstance(error, SubmissionUncertainError):

@@ -9,8 +9,9 @@ import attrs
 from anyio import to_thread
 
 from .._api.urls import bare_url
+from .._batch.stats import MOST_IDS_SHOWN
 from .._errors import SubmissionUncertainError
-from ._error_report import IncompleteError, InterruptedCommandError, describe_error
+from ._error_report import IncompleteError, InterruptedCommandError, attach_tasks, describe_error
 from ._journal_lookup import find_records, find_started
 from ._output import OutputClosedError, print_json, print_note, print_table, stdout_is_terminal
 from ._output_files import safe_name, write_file
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from ._sources import Source
 
 _MAX_NAMES_SHOWN = 5
-_MAX_IDS_SHOWN = 20
-"""Without a journal nothing else knows them."""
 
 
 @attrs.frozen(kw_only=True)
@@ -128,10 +127,13 @@ class TranscribeRun:
         try:
             settings.call(self._transcribe_all)
         except KeyboardInterrupt:
-            raise InterruptedCommandError(self._state_of_run(local_server=local_server)) from None
-        except Exception:
+            end = InterruptedCommandError(self._state_of_run(local_server=local_server))
+            attach_tasks(end, self._unreturned_tasks(local_server=local_server))
+            raise end from None
+        except Exception as error:
             if self._stream is not None and not self.settings.json:
                 print_note(f"stopped: {self._state_of_run(local_server=local_server)}")
+            attach_tasks(error, self._unreturned_tasks(local_server=local_server))
             raise
 
     def finish(self) -> None:
@@ -254,18 +256,23 @@ class TranscribeRun:
         """Return how far the run came, and what goes on at the service: it is paid for, and can be fetched."""
         skipped = self._stream.progress.skipped if self._stream is not None else 0
         words = f"{len(self._summary.done)} of {len(self.sources)} done" + (f"; {skipped} skipped" if skipped else "")
-        left = self._tasks_left()
-        if not left or local_server:  # a local server has ended with this process
+        left = self._names_left(local_server=local_server)
+        if not left:
             return words
-        most = _MAX_NAMES_SHOWN if self.options.journal else _MAX_IDS_SHOWN
+        most = _MAX_NAMES_SHOWN if self.options.journal else MOST_IDS_SHOWN  # without one nothing else knows them
         more = f" and {len(left) - most} more" if len(left) > most else ""
         next_step = "run the same command again to continue" if self.options.journal else "check: polyglot list"
         return f"{words}; submitted, or possibly: {', '.join(left[:most])}{more} ({next_step})"
 
-    def _tasks_left(self) -> list[str]:
+    def _names_left(self, *, local_server: bool) -> list[str]:
         """Return the names of what goes on at the service, or may, with the task's id where it is known."""
-        if self._stream is None:
+        if self._stream is None or local_server:
             return []
-        tasks = self._stream.progress.open_tasks
-        without_id = [bare_url(name) for name in self._stream.in_flight if name not in tasks.values()]
-        return [f"{bare_url(name)} ({task_id})" for task_id, name in tasks.items()] + without_id
+        tasks = self._unreturned_tasks(local_server=local_server)
+        with_id = [f"{name} ({task_id})" for task_id, name in tasks.items()]
+        return with_id + [bare_url(name) for name in self._stream.in_flight_without_id]
+
+    def _unreturned_tasks(self, *, local_server: bool) -> dict[str, str]:
+        if self._stream is None or local_server:  # a local server has ended with this process
+            return {}
+        return {task_id: bare_url(name) for task_id, name in self._stream.unreturned_tasks.items()}

@@ -181,6 +181,19 @@ class SyncBatch:
         """Names of the items whose tasks go on at the service, or may: after an early end, what was left running."""
         return () if self._stream is None else self._stream.in_flight
 
+    @property
+    def in_flight_without_id(self) -> tuple[str, ...]:
+        """Names of the items in flight of which no task id is known: only `list` may show what became of them."""
+        return () if self._stream is None else self._stream.in_flight_without_id
+
+    @property
+    def unreturned_tasks(self) -> dict[str, str]:
+        """Ids of the tasks whose outcomes were not returned yet, each with the name of its item.
+
+        After an early end without a journal this is what was paid for and can still be fetched.
+        """
+        return {} if self._stream is None else self._stream.unreturned_tasks
+
     def acknowledge(self) -> None:
         """Note that the last outcome has been dealt with; asking for the next one does so too."""
         self._portal.call(self._started().acknowledge)

@@ -17,7 +17,7 @@ from polyglot_async import (
     TaskStatus,
     WaitTimeoutError,
 )
-from polyglot_async._cli._error_report import InputError, describe_error
+from polyglot_async._cli._error_report import IncompleteError, InputError, attach_tasks, describe_error
 
 TASK = Task(task_id="t1", status=TaskStatus.PROCESSING)
 
@@ -95,6 +95,27 @@ def test_no_secret_of_a_url_is_shown():
     report = describe_error(error)
     assert report.message == "lost https://x.test/a.mp3"
     assert report.to_json()["source_name"] == "https://x.test/"
+
+
+def test_no_secret_is_shown_inside_lists_and_objects():
+    error = SubmissionUncertainError(
+        "lost", source_name="a.mp3", candidates=[Task(task_id="sk_abcdef123", status=TASK.status)]
+    )
+    attach_tasks(error, {"t-hush": "https://u:p@x.test/a.mp3?s=1"})
+    fields = describe_error(error, secret="hush").to_json()
+    assert fields["candidates"] == ["sk_***"]
+    assert fields["unreturned_tasks"] == {"t-***": "https://x.test/a.mp3"}
+    summary = {"failed": [{"message": "bad sk_abcdef123"}]}
+    assert describe_error(IncompleteError("1 failed", summary)).to_json()["summary"] == {
+        "failed": [{"message": "bad sk_***"}]
+    }
+
+
+def test_notes_are_no_fields():
+    """What a note says of tasks, a field holds."""
+    error = MediaError("gone")
+    error.add_note("1 of its tasks was started")
+    assert describe_error(error).to_json() == {"type": "MediaError", "message": "gone", "hint": None}
 
 
 def test_a_bug_is_called_unexpected_and_says_how_to_see_more():

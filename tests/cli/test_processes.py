@@ -90,11 +90,13 @@ def test_a_signal_ends_it_with_one_line_that_names_the_tasks_left(started, numbe
 
 @pytest.mark.usefixtures("environment")
 def test_ctrl_c_with_json_is_json(started):
-    running, _ = started("--json")
+    running, task_id = started("--json")
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=10)
     assert (running.returncode, out) == (130, "")
-    assert json.loads(err)["error"]["type"] == "Interrupted"
+    error = json.loads(err)["error"]
+    assert error["type"] == "Interrupted"
+    assert error["unreturned_tasks"] == {task_id: f"slow-{next(NUMBERS) - 1}.wav"}
 
 
 def test_the_sandbox_prints_what_to_paste_and_serves_until_ctrl_c(process, no_environment, polyglot, monkeypatch):

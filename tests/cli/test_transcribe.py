@@ -131,7 +131,7 @@ def test_what_ends_a_run_without_a_journal_leaves_the_ids_of_paid_tasks(polyglot
     assert ended.code == 1
     task_id = polyglot("list").out.split("\t")[0].splitlines()[0]
     if as_json:
-        assert f"{task_id} (a.wav)" in json.loads(ended.err)["error"]["notes"][0]
+        assert json.loads(ended.err)["error"]["unreturned_tasks"] == {task_id: "a.wav"}
     else:
         assert f"a.wav ({task_id})" in ended.err
         assert [line.partition(":")[0] for line in ended.err.splitlines()][:2] == ["stopped", "error"]
