@@ -25,7 +25,7 @@ PolyglotError
 |- TransferError                      a download that cannot go on
 |  |- RangeError                      an answer that does not fit the range asked for
 |  `- SourceChangedError              the file changed on the server between two parts
-|- JournalError                       a batch's journal is in use, another version's, or none
+|- JournalError                       a batch's journal is in use, moved, hard-linked, another version's, or none
 `- WebhookVerificationError           a delivery that is not proven to be the service's
 ```
 
@@ -321,7 +321,10 @@ class SourceChangedError(TransferError):
 
 
 class JournalError(PolyglotError):
-    """A batch's journal cannot be used: another process holds it, another version wrote it, or it is no journal."""
+    """A batch's journal cannot be used: another batch is writing it, another version wrote it, or it is no journal.
+
+    Also where it has other names (hard links), or was moved, deleted or replaced while a batch was writing it.
+    """
 
 
 class WebhookVerificationError(PolyglotError):

@@ -20,7 +20,7 @@ from anyio import to_thread
 from .._api.endpoints import options_text
 from .._errors import JournalError
 from .items import AMBIGUOUS_STATES, ItemRecord, State
-from .journal_file import check, check_in_place, connect, lock, make, sqlite_errors
+from .journal_file import check, check_in_place, connect, create_file, lock, sqlite_errors
 from .usage import Usage
 
 if TYPE_CHECKING:
@@ -38,11 +38,11 @@ _UPSERT = (
 class Journal:
     """A batch's journal; open it with `locked_journal`. Each call is one transaction, in a worker thread."""
 
-    def __init__(self, database: sqlite3.Connection, path: Path, opened: os.stat_result) -> None:
+    def __init__(self, database: sqlite3.Connection, path: Path, file_stat: os.stat_result) -> None:
         self._database = database
         self._path = path
-        self._place = path.absolute()  # whatever becomes of the current folder
-        self._opened = opened
+        self._absolute_path = path.absolute()  # whatever becomes of the current folder
+        self._file_stat = file_stat
         self._usage: Callable[[], Usage] | None = None
         self._limiter = anyio.CapacityLimiter(1)
 
@@ -91,7 +91,7 @@ class Journal:
                 self._database.execute(statement, values)
                 if usage is not None:
                     self._database.execute("INSERT OR REPLACE INTO notes VALUES ('usage', ?)", (usage,))
-            check_in_place(self._database, self._place, self._opened)
+            check_in_place(self._database, self._absolute_path, self._file_stat)
 
         await self._do(save)
 
@@ -107,15 +107,16 @@ def locked_journal(path: str | os.PathLike[str]) -> Iterator[Journal]:
     """Open a journal for writing, made where there is none. Blocks: call it in a worker thread.
 
     Raises:
-        JournalError: another process writes it, another version made it, it has other names, or it is no journal.
+        JournalError: another batch is writing it, another version made it, it has other names (hard links), or it is no
+            journal. A write raises it where the file was moved, deleted or replaced.
     """
     if os.fspath(path) in {"", ":memory:"}:
         raise JournalError(f"{path!r} is no file: a journal has to survive its process")
     path = Path(path)
     with closing(lock(path)):
-        opened = make(path)
+        file_stat = create_file(path)
         with closing(connect(path)) as database:
-            yield Journal(database, path, opened)
+            yield Journal(database, path, file_stat)
 
 
 def read_journal(path: str | os.PathLike[str]) -> tuple[list[ItemRecord], Usage]:

@@ -52,18 +52,19 @@ def lock(path: Path) -> sqlite3.Connection:
     return sqlite_errors(path, begin)
 
 
-def make(path: Path) -> os.stat_result:
-    """Make the file of a journal where there is none; return which file it is.
+def create_file(path: Path) -> os.stat_result:
+    """Create the file of a journal where there is none; return its stat, by which `check_in_place` knows it again.
 
     Raises:
-        JournalError: it has another name too, or cannot be made.
+        JournalError: it has other names (hard links), or cannot be created.
     """
 
     def begin() -> os.stat_result:
         _make_private(path)
         found = path.stat()
         # SQLite keeps what was written last beside the name that it was opened by, and so does our lock: under another
-        # name a run would not know what an earlier one has paid for.
+        # name a run would not know what an earlier one has paid for. A folder has links of its own (each folder in it
+        # has one, ".."): what is no file is refused when it is opened.
         if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
             raise JournalError(
                 f"{path}: this journal has {found.st_nlink} names (hard links), and two runs could write it at once "
@@ -74,22 +75,25 @@ def make(path: Path) -> os.stat_result:
     return sqlite_errors(path, begin)
 
 
-def check_in_place(database: sqlite3.Connection, path: Path, opened: os.stat_result) -> None:
+def check_in_place(database: sqlite3.Connection, path: Path, file_stat: os.stat_result) -> None:
     """Check that a journal is still the file that was opened at `path`.
+
+    Where it is not, the database is checkpointed first, so that the file holds all that was written, wherever it is.
 
     Raises:
         JournalError: it was moved, deleted or replaced: a run that opens the path now would not know what is written.
     """
     try:
-        is_in_place = os.path.samestat(path.stat(), opened)
+        is_in_place = os.path.samestat(path.stat(), file_stat)
     except OSError:
         is_in_place = False
     if not is_in_place:
         # Else what was written last would stay beside the old name, where nobody who opens the new one finds it.
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         raise JournalError(
-            f"{path}: this journal was moved, deleted or replaced while a batch was writing it. Put it back before the "
-            "next run: only it knows what was sent"
+            f"{path}: this journal was moved, deleted or replaced while a batch was writing it, and only it knows what "
+            "was sent. Put it back before the next run; if it is deleted, look up what was started in the account's list "
+            "of tasks, and leave those files out"
         )
 
 

@@ -248,7 +248,7 @@ async def test_a_journal_that_is_no_longer_in_its_place_ends_the_run_that_writes
             if what == "replaced":
                 path.write_bytes(b"")
         for key in ("second", "third"):
-            with pytest.raises(JournalError, match="moved, deleted or replaced"):
+            with pytest.raises(JournalError, match=r"moved, deleted or replaced.*; if it is deleted, look up"):
                 await journal.write(record(key, State.LEFT))
     if what != "deleted":
         assert State.LEFT == states(aside)["first"], "nothing that was written is lost"
