@@ -92,8 +92,8 @@ def check_in_place(database: sqlite3.Connection, path: Path, file_stat: os.stat_
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         raise JournalError(
             f"{path}: this journal was moved, deleted or replaced while a batch was writing it, and only it knows what "
-            "was sent. Put it back before the next run; if it is deleted, look up what was started in the account's list "
-            "of tasks, and leave those files out"
+            "was sent. Put it back before the next run; if it is deleted, look up what was started in the account's "
+            "list of tasks, and leave those files out"
         )
 
 

@@ -135,3 +135,15 @@ def test_what_ends_a_run_without_a_journal_leaves_the_ids_of_paid_tasks(polyglot
     else:
         assert f"a.wav ({task_id})" in ended.err
         assert [line.partition(":")[0] for line in ended.err.splitlines()][:2] == ["stopped", "error"]
+
+
+def test_an_upload_without_an_answer_is_named_beside_a_task_of_the_same_name(polyglot, environment, media, faults):
+    media("in/x/1.wav")
+    (environment / "in/y").mkdir()
+    (environment / "in/y/1.wav").write_bytes(media("in/x/1.wav").read_bytes() + bytes(2))
+    faults.add("latency call=upload seconds=30")
+    faults.add("status call=result status=401 times=9")
+    ended = polyglot("transcribe", "in", "--concurrency", 2)
+    [stopped] = [line for line in ended.err.splitlines() if line.startswith("stopped: ")]
+    assert (ended.code, stopped.count("1.wav")) == (1, 2)
+    assert stopped.endswith("), 1.wav (check: polyglot list)")
