@@ -192,7 +192,8 @@ class RedirectError(ApiStatusError):
 
     Attributes:
         location: where it leads, without query, or None.
-        status_code: the HTTP status, or 0 where the `Location` is no URL.
+        status_code: the HTTP status, or 0 where it is not known: a `Location` that is no URL hides it over httpx's own
+            transport (an `http_client` of your own, a proxy, Windows).
     """
 
     location: str | None = None

@@ -14,7 +14,7 @@ from .._api.messages import ApiResponse
 from .._api.status_errors import error_of
 from .._api.urls import bare_url
 from .._errors import ApiConnectionError, ApiTimeoutError, RedirectError, ResponseDecodeError
-from .retry import UNKNOWN_STATUS
+from .retry import UNKNOWN_STATUS, is_permanent, is_wrong_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +75,7 @@ def status_error(error: httpx.HTTPStatusError, request: httpx.Request, now: date
         method=request.method,
         url=bare_url(str(request.url)),
     )
-    return error_of(answer, now)
+    return explained(error_of(answer, now), request.url.scheme)
 
 
 def location_error(problem: str, request: httpx.Request, status_code: int = UNKNOWN_STATUS) -> RedirectError:
@@ -111,9 +111,12 @@ def _advice(error: httpx.HTTPError, url: httpx.URL, *, reached_before: bool) -> 
     return None
 
 
-def explain_proxy(error: ApiStatusError, scheme: str) -> ApiStatusError:
-    """Return a 407 with what to change: it comes from a proxy, and not from the service."""
-    error.message += f"; {_password_advice(scheme)}"
+def explained(error: ApiStatusError, scheme: str) -> ApiStatusError:
+    """Return an error status with what to change, where it is neither the call nor its media that is wrong."""
+    if is_permanent(error):
+        error.message += f"; {_password_advice(scheme)}"
+    elif is_wrong_path(error):
+        error.message += "; there is no upload at this URL: check base_url"
     return error
 
 

@@ -7,23 +7,26 @@ after a crash, and nothing else.
 |----------------------------------------------------------------------|---------------|----------------------------|
 | no connection, or the body's last byte was never handed to the       | not accepted  | RETRY                      |
 |   socket (source failed, cancelled, cut, killed), and no 2xx came    |               |                            |
-| 408, 421, 425, 429; 403 that speaks of concurrent tasks              | not accepted  | RETRY, after the pause     |
+| 421, 425, 429; 403 that speaks of concurrent tasks; 408 before the   | not accepted  | RETRY, after the pause     |
+|   body was whole                                                     |               |                            |
 | 307, 308 to the same origin                                          | not accepted  | followed by the transport  |
 | certificate, unknown host, 407, redirect loop, redirect to another   | not accepted  | FAIL, and a batch stops:   |
-|   origin or to no URL, 401, 402, a client that cannot be used as     |               |   see `stops_batch`        |
-|   configured                                                         |               |                            |
+|   origin or to no URL, 401, 402; 404, 405 or 410 to an upload, whose |               |   see `stops_batch`        |
+|   path names no file; a client that cannot be used as configured     |               |                            |
 | any other 3xx, 4xx; a file over the plan's size or length            | refused       | FAIL                       |
 | 2xx that holds a task id, even before the body was whole; 301, 302   | accepted      | a task                     |
 |   or 303 to a task of this API, below the base URL                   |               |                            |
-| 5xx, no answer, any other 303, or a redirect whose status is not     | ambiguous     | PROVE what became of it    |
-|   known, once the body was whole; 2xx without an id                  |               |                            |
+| 5xx, 408, no answer, any other 303, or a redirect whose status is    | ambiguous     | PROVE what became of it    |
+|   not known, once the body was whole; 2xx without an id              |               |                            |
+| 2xx with the id of a known task that was started with other media    | ambiguous     | PROVE, as above            |
 
 Calls that are free may be repeated: after lost connections, 408, 421, 425, 429, every 5xx and a range that does not
 fit, and once after an answer that cannot be read. A conversion sends a whole file for a free answer: it is not repeated
 after its answer timed out.
 
 Nobody knows which 5xx are sent before the work was started and which after (assumption A20): 500 is documented, the
-others come from proxies, and some proxies send them after they have forwarded the request.
+others come from proxies, and some proxies send them after they have forwarded the request. So it is with 408, which
+Envoy sends when its upstream takes too long. The check of the last row is in `_tasks.submit`.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from .._api.endpoints import UPLOAD
 from .._errors import (
     ApiConnectionError,
     ApiStatusError,
@@ -56,15 +60,17 @@ if TYPE_CHECKING:
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
 LONGEST_RETRY_AFTER = 120.0
-_NOT_ACCEPTED_STATUSES = frozenset({408, 421, 425})
+_REQUEST_TIMEOUT = 408
+_PASSING_STATUSES = frozenset({_REQUEST_TIMEOUT, 421, 425})
 """And 429, where it is a `RateLimitError`: of a file over the plan's size it is a `BadRequestError`, and final."""
 UNKNOWN_STATUS = 0
 """Of a redirect to what is no URL, where the transport did not keep its status."""
-_MAYBE_CARRIED_OUT = frozenset({303, UNKNOWN_STATUS})
+_MAYBE_CARRIED_OUT = frozenset({303, _REQUEST_TIMEOUT, UNKNOWN_STATUS})
 """303 answers a POST that was carried out (RFC 9110, section 15.4.4)."""
+_NO_SUCH_CALL = frozenset({404, 405, 410})
 _PAYMENT_REQUIRED = 402
 _PROXY_AUTHENTICATION_REQUIRED = 407
-_TIMEOUT_STATUSES = frozenset({504, 522, 524, 598, 599})
+_TIMEOUT_STATUSES = frozenset({_REQUEST_TIMEOUT, 504, 522, 524, 598, 599})
 _STOPPING = (
     AuthenticationError,
     ConfigurationError,
@@ -103,7 +109,7 @@ def next_action(error: PolyglotError, request: ApiRequest, *, body_complete: boo
 def may_pass(error: PolyglotError) -> bool:
     """Return whether an answer is one that a later attempt may not meet; any other is a refusal for good."""
     passing = isinstance(error, RateLimitError | ServerError | RangeError)  # a range may have been garbled on its way
-    return passing or (isinstance(error, ApiStatusError) and error.status_code in _NOT_ACCEPTED_STATUSES)
+    return passing or (isinstance(error, ApiStatusError) and error.status_code in _PASSING_STATUSES)
 
 
 def is_late(error: PolyglotError) -> bool:
@@ -116,7 +122,17 @@ def is_late(error: PolyglotError) -> bool:
 def stops_batch(error: PolyglotError) -> bool:
     """Return whether every other call would fail alike, so that a batch stops instead of failing items one by one."""
     needs_payment = isinstance(error, ApiStatusError) and error.status_code == _PAYMENT_REQUIRED
-    return isinstance(error, _STOPPING) or needs_payment or is_permanent(error)
+    return isinstance(error, _STOPPING) or needs_payment or is_permanent(error) or is_wrong_path(error)
+
+
+def is_wrong_path(error: PolyglotError) -> bool:
+    """Return whether there is no upload where one was sent: base_url is wrong, or the service lacks it for a while.
+
+    Never about the file, of which the path says nothing. A 404 to any other call may be about a task or a URL.
+    """
+    if not isinstance(error, ApiStatusError) or error.status_code not in _NO_SUCH_CALL:
+        return False
+    return error.method == UPLOAD.method and error.url.endswith(UPLOAD.template)
 
 
 def is_permanent(error: PolyglotError) -> bool:
@@ -154,6 +170,10 @@ class Attempts:
         """Return whether a failure is waited out and uses up no attempt."""
         return self.forgives_429 and isinstance(error, RateLimitError)
 
+    def forgive_unsent(self) -> None:
+        """Count no attempt that reached no server, as after an outage that was waited out."""
+        self.made = self.left
+
     def failed(self, error: PolyglotError) -> bool:
         """Count a failed attempt; return whether another one may be made."""
         if self.forgives(error):
@@ -181,8 +201,10 @@ class Attempts:
         may_repeat = not counts or self.failed(error)
         if not may_repeat or next_action(error, request, body_complete=body_complete) is not Action.RETRY:
             return None
-        seconds = delay(self.made, error, random=random)
-        return seconds if seconds <= LONGEST_RETRY_AFTER or self.forgives(error) else None
+        retry_after = error.retry_after if isinstance(error, ApiStatusError) else None
+        if (retry_after or 0.0) > LONGEST_RETRY_AFTER and not self.forgives(error):
+            return None
+        return delay(self.made, error, random=random)
 
 
 def delay(attempt: int, error: PolyglotError | None, *, random: float) -> float:

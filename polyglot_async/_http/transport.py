@@ -27,7 +27,7 @@ from .._errors import (
 from .._runtime import Runtime
 from .._version import __version__
 from .fast_transport import EARLY_SUCCESS
-from .httpx_errors import explain_proxy, location_error, status_error, translate
+from .httpx_errors import explained, location_error, status_error, translate
 from .redirects import (
     MOST_REDIRECTS,
     is_same_origin,
@@ -37,7 +37,7 @@ from .redirects import (
     redirect_location,
     redirect_target,
 )
-from .retry import Attempts, is_permanent
+from .retry import Attempts
 from .streamed_response import StreamedResponse, close, drop
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class Transport:
             answer = await self._read(response, request, most=KEPT_BODY_BYTES)
             if location is None:
                 error = error_of(answer, self.runtime.utc_now(), billable=request.endpoint.billable)
-                raise explain_proxy(error, url.scheme) if is_permanent(error) else error
+                raise explained(error, url.scheme)
             if target is None:
                 raise location_error(location, response.request, response.status_code)
             if target in visited or len(visited) == MOST_REDIRECTS:  # each time round, the whole file would be sent

@@ -28,7 +28,7 @@ PASSING_FAILURES = [
 ]
 FREE_CALLS = [name for name, call in CALLS.items() if not call.billable]
 LASTING_FAILURES = (400, 401, 403, 404, 409, 410, 413, 415, 422)
-NOT_ACCEPTED = [httpx.Response(408), httpx.Response(425), httpx.Response(429), httpx.ConnectError("refused")]
+NOT_ACCEPTED = [httpx.Response(421), httpx.Response(425), httpx.Response(429), httpx.ConnectError("refused")]
 
 
 def label(failure):
@@ -37,7 +37,7 @@ def label(failure):
 
 # After these nobody knows whether the work was started (the request was sent whole).
 AMBIGUOUS = [
-    *(httpx.Response(status) for status in (500, 502, 503, 504, 520, 524, 530, 599)),
+    *(httpx.Response(status) for status in (408, 500, 502, 503, 504, 520, 524, 530, 599)),
     httpx.Response(200, text="<html>"),
     httpx.Response(200, json={"status": "queued"}),
     httpx.ReadError("reset"),

@@ -11,6 +11,7 @@ import pytest
 from money_server import (
     ACCEPT,
     ALMOST,
+    BEHAVE,
     CLOSE,
     DRAIN,
     HEAD,
@@ -189,7 +190,6 @@ TOO_MUCH = {
     "429 that the file is too long, in Russian": (429, {"detail": "Файл слишком длинный"}),
 }
 NOT_ACCEPTED = {
-    "408": (408, b"", BadRequestError),
     "421": (421, b"", BadRequestError),
     "425": (425, b"", BadRequestError),
     "429": (429, b"", RateLimitError),
@@ -235,6 +235,7 @@ def rows_after_the_body(sender):
                 yield from ambiguous(sender, what, step, RedirectError)
             else:  # a redirect to elsewhere is mended by no repetition
                 yield Row(sender, what, step, SMALL, started=0, attempts=1, error=RedirectError)
+        yield from ambiguous(sender, "408", Step(makes=makes, answer=http(408), then=KEEP), BadRequestError)
         yield from ambiguous(sender, "303 to nowhere", Step(makes=makes, answer=http(303), then=KEEP), ApiStatusError)
         for what, answer in CUT.items():
             yield from ambiguous(sender, what, Step(makes=makes, answer=answer), ApiConnectionError)
@@ -305,6 +306,8 @@ def rows_within_the_body(sender):
             yield Row(sender, f"{status}", step, LARGE, started=0, attempts=1, error=error)
         step = Step(reads=reads, answer=http(429, **NO_WAIT), then=SILENCE)
         yield from not_accepted(sender, "429", step, RateLimitError, LARGE)
+        step = Step(reads=reads, answer=http(408), then=SILENCE)
+        yield from not_accepted(sender, "408", step, BadRequestError, LARGE)
         step = Step(reads=reads, answer=http(302, Location=ELSEWHERE), then=SILENCE)
         yield Row(sender, "302 to another origin", step, LARGE, started=0, attempts=1, error=RedirectError)
         if reads == HEAD:  # of the other half all may be in the sockets by then
@@ -327,11 +330,14 @@ ROWS += [row for sender in SENDERS if sender != "a URL" for row in rows_within_t
 BY_SENTENCE = {row.sentence: row for row in ROWS}
 
 
-async def follow(row, misbehaving, client_of, files, *, shows=lambda task: task):
-    """Make the call of a row and check what was started, sent and raised."""
-    server = misbehaving(row.step)
+async def follow(row, misbehaving, client_of, files, *, shows=lambda task: task, earlier=None):
+    """Make the call of a row, after one that is served well if `earlier` makes one; check what it starts and raises."""
+    server = misbehaving(row.step) if earlier is None else misbehaving(BEHAVE, row.step)
     server.shows = shows
+    before = 0 if earlier is None else 1
     async with client_of(server, timeout=0.25 if row.step.then == SILENCE else 5.0) as client:
+        if earlier is not None:
+            await earlier(client)
         if row.error is None:
             task = await SENDERS[row.sender](client, row.data, files)
             assert server.made[-1].id == task.task_id
@@ -342,10 +348,11 @@ async def follow(row, misbehaving, client_of, files, *, shows=lambda task: task)
             if row.error is RedirectError:
                 assert f"{caught.value.status_code} to" in row.what
             if row.error is SubmissionUncertainError:
-                assert [made.id for made in server.made] == [task.task_id for task in caught.value.candidates]
-    assert row.started == len(server.made)
+                started = [made.id for made in server.made[before:]]
+                assert started == [task.task_id for task in caught.value.candidates]
+    assert before + row.started == len(server.made)
     sent = server.requests["upload"] + server.requests["from-url"]
-    assert row.attempts == sent + (row.step.reads == ACCEPT)
+    assert before + row.attempts == sent + (row.step.reads == ACCEPT)
 
 
 @pytest.mark.parametrize("sentence", BY_SENTENCE)
@@ -383,6 +390,48 @@ async def test_over_a_client_of_the_callers_own_nothing_is_started_twice_either(
             outcome = (await SENDERS[row.sender](client, row.data, files)).task_id
     is_uncertain = row.error is SubmissionUncertainError
     assert [outcome] * (outcome is not None) == [made.id for made in server.made if not is_uncertain]
+
+
+@pytest.mark.parametrize("makes", [True, False], ids=["made", "not made"])
+@pytest.mark.parametrize("sender", SENDERS)
+async def test_the_id_of_a_known_task_of_other_media_is_no_answer_to_this_call(
+    sender, makes, misbehaving, client_of, files
+):
+    """A cache or a mixed-up proxy gives the answer to the call before: its words are of another recording."""
+
+    async def earlier(client):
+        if sender == "a URL":
+            await client.transcriptions.from_url("https://media.example/another.mp3")
+        else:
+            await client.transcriptions.upload(("another.mp3", b"ID3 of another recording"))
+
+    step = Step(makes=makes, answer=http(200, {"task_id": "task-1", "status": "queued"}), then=KEEP)
+    (row,) = ambiguous(sender, "200 with the id of another task", step, ResponseDecodeError)
+    if sender == "a URL" and makes:  # the earlier one has shown that the list names URLs
+        row = attrs.evolve(row, error=None)
+    await follow(row, misbehaving, client_of, files, earlier=earlier)
+
+
+@pytest.mark.parametrize("status", [404, 405, 410])
+async def test_a_batch_whose_base_url_is_wrong_stops_and_sends_its_files_once_that_is_right(
+    status, misbehaving, client_of, tmp_path
+):
+    """The path of an upload names no file, so none of them has failed for good."""
+    contents = [(f"{number}.mp3", b"ID3 recording %d" % number) for number in range(3)]
+    server = misbehaving(Step(answer=http(status, {"detail": "Not Found"}), then=KEEP))
+    server.shows = lambda task: {**task, "status": "completed"}
+
+    async def run():
+        options = {"journal": tmp_path / "j.db", "concurrency": 1}
+        async with client_of(server) as client, client.batch(contents, **options) as outcomes:
+            return [outcome async for outcome in outcomes]
+
+    with pytest.raises(ApiStatusError, match="check base_url") as caught:
+        await run()
+    assert (status, 0) == (caught.value.status_code, len(server.made))
+    assert {name for name, _ in contents} == {outcome.name for outcome in await run() if outcome.ok}
+    assert {data for _, data in contents} == {made.media for made in server.made}
+    assert [] == await run()
 
 
 def documented_fields(task):

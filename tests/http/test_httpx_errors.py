@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from polyglot_async import (
     ApiConnectionError,
+    ApiStatusError,
     ApiTimeoutError,
     BadRequestError,
     PolyglotError,
     ResponseDecodeError,
     ServerError,
 )
-from polyglot_async._http.httpx_errors import explain_proxy, proxy_variable, status_error, translate
+from polyglot_async._http.httpx_errors import explained, proxy_variable, status_error, translate
 
 REQUEST = httpx.Request("POST", "https://user:password@a.example/v1/upload?token=secret")
 EVERY = sorted(
@@ -192,9 +193,19 @@ def test_a_proxy_that_fails_otherwise_may_be_tried_again(words):
 
 def test_a_407_of_a_plain_proxy_names_the_variable_too(monkeypatch):
     monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
-    error = explain_proxy(BadRequestError("GET http://a.example: 407", status_code=407), "http")
+    error = explained(BadRequestError("GET http://a.example: 407", status_code=407), "http")
     assert str(error).endswith("407; the proxy wants a user name and password: check http_proxy")
     assert str(error) == str(pickle.loads(pickle.dumps(error)))
+
+
+def test_where_there_is_no_upload_the_message_names_base_url():
+    """Also where an event hook of the caller's own client has raised the status."""
+    request = httpx.Request("POST", "https://a.example/v2/transcriptions/upload")
+    hooked = httpx.HTTPStatusError("404", request=request, response=httpx.Response(404, request=request))
+
+    assert str(status_error(hooked, request, datetime.now(UTC))).endswith("check base_url")
+    other = ApiStatusError("GET https://a.example/v2/transcriptions/t1: 404", status_code=404, method="GET")
+    assert "base_url" not in str(explained(other, "https"))
 
 
 @given(st.sampled_from(["http", "https"]), st.lists(st.sampled_from(PROXIES), unique=True), st.booleans())

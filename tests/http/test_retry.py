@@ -56,11 +56,12 @@ LOST, SILENT = ApiConnectionError("lost"), ApiTimeoutError("silent")
 UNKNOWN_HOST = ApiConnectionError("unknown host", connected=False, permanent=True)
 ANSWERS_THAT_TELL_NOTHING = [LOST, *(status(code, ServerError) for code in range(500, 600)), ResponseDecodeError("odd")]
 NOT_ACCEPTED = [
-    *(status(code) for code in (408, 421, 425)),
+    *(status(code) for code in (421, 425)),
     status(429, RateLimitError),
     status(403, RateLimitError),
     RangeError("other bytes"),
 ]
+REQUEST_TIMEOUT = status(408, BadRequestError)
 REFUSALS = [
     *(status(code, BadRequestError) for code in range(400, 500) if code not in {401, 403, 408, 421, 425, 429}),
     *(status(code) for code in range(300, 400) if code != 303),
@@ -104,6 +105,17 @@ def test_a_redirect_that_follows_work_is_proven_and_is_final_for_all_else(error)
         assert Action.FAIL is next_action(error, request, body_complete=True)
 
 
+def test_a_request_timeout_may_come_after_the_whole_request_and_is_proven_then():
+    """A proxy answers so too, when the service takes too long over what was passed on to it."""
+    for request in PAID.values():
+        assert Action.PROVE is next_action(REQUEST_TIMEOUT, request, body_complete=True)
+        assert Action.RETRY is next_action(REQUEST_TIMEOUT, request, body_complete=False)
+    for request in FREE.values():
+        assert Action.RETRY is next_action(REQUEST_TIMEOUT, request, body_complete=True)
+    assert not stops_batch(REQUEST_TIMEOUT)
+    assert not is_outage(REQUEST_TIMEOUT)
+
+
 @pytest.mark.parametrize("call", FREE)
 @pytest.mark.parametrize("error", ANSWERS_THAT_TELL_NOTHING, ids=named)
 def test_a_free_call_is_repeated(call, error):
@@ -140,6 +152,19 @@ def test_a_status_decides_the_same_for_every_call(expected, errors, call, body_c
 def test_what_every_other_call_would_meet_stops_a_batch_and_is_not_waited_out(error):
     assert stops_batch(error)
     assert not is_outage(error)
+
+
+@pytest.mark.parametrize("code", [404, 405, 410])
+@pytest.mark.parametrize(
+    ("method", "call", "stops"),
+    [("POST", "upload", True), ("POST", "from-url", False), ("GET", "upload", False), ("GET", "uploads", False)],
+)
+def test_where_there_is_no_upload_every_file_would_fail_alike(method, call, stops, code):
+    """The path names no file, but a 404 to `from_url` may be about the URL, and one to a GET about the task."""
+    error = status(code, method=method, url=f"https://a.example/v1/transcriptions/{call}")
+    assert stops is stops_batch(error)
+    assert Action.FAIL is next_action(error, UPLOAD, body_complete=True)
+    assert not stops_batch(status(409, method="POST", url="https://a.example/v1/transcriptions/upload"))
 
 
 @pytest.mark.parametrize("error", [NOT_SENT, SILENT, *ANSWERS_THAT_TELL_NOTHING], ids=named)
@@ -200,8 +225,15 @@ def test_a_pause_too_long_for_a_call_is_kept_by_a_batch(forgives):
     error = status(429, RateLimitError, retry_after=LONGEST_RETRY_AFTER + 1)
 
     assert (error.retry_after if forgives else None) == next_delay(Attempts(5, forgives_429=forgives), error)
-    error.retry_after = LONGEST_RETRY_AFTER
-    assert LONGEST_RETRY_AFTER == next_delay(Attempts(5), error)
+
+
+@given(random=jitter)
+def test_the_longest_pause_is_what_the_service_asks_for_and_not_what_is_added_to_it(random):
+    error = status(429, RateLimitError, retry_after=LONGEST_RETRY_AFTER)
+
+    seconds = next_delay(Attempts(5), error, random=random)
+    assert seconds is not None
+    assert LONGEST_RETRY_AFTER <= seconds <= LONGEST_RETRY_AFTER + 1
 
 
 def test_an_attempt_that_brought_something_uses_up_none():
@@ -240,6 +272,7 @@ def test_what_the_service_asks_for_is_kept_and_never_shortened(seconds, attempt,
     [
         (status(504, ServerError), True),
         (status(524, ServerError), True),
+        (status(408), True),
         (ApiTimeoutError("no answer"), True),
         (status(502, ServerError), False),
         (LOST, False),
@@ -255,3 +288,6 @@ def test_what_is_waited_out_uses_up_no_attempt_and_what_reached_nobody_did_not_l
     for error in (status(429, RateLimitError), NOT_SENT, SILENT):
         attempts.failed(error)
     assert (2, 1) == (attempts.made, attempts.left)
+
+    attempts.forgive_unsent()
+    assert (1, 1) == (attempts.made, attempts.left)
