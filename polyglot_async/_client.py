@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import os
 import warnings
 from functools import partial
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from ._models import Limits, Transcript
     from ._uploads.sources import MediaSource
     from .webhooks import WebhookReceiver
+
+logger = logging.getLogger("polyglot_async")
 
 
 class AsyncPolyglot:
@@ -224,6 +227,12 @@ class AsyncPolyglot:
         except BaseException as error:  # a cancellation carries it too: the sync client's caller sees it
             if getattr(error, "task", None) is None:
                 vars(error)["task"] = task
+            if not isinstance(
+                error, Exception
+            ):  # as when another call of a task group failed: nobody looks at this one
+                logger.warning(
+                    "task %s was started and goes on: wait for it, do not send its media again", task.task_id
+                )
             raise
 
     def use_webhooks(self, receiver: WebhookReceiver) -> Callable[[], None]:

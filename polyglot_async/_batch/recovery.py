@@ -9,7 +9,7 @@ from anyio import to_thread
 
 from .._errors import MediaError
 from .._http.retry import stops_batch
-from .._state.items import Item, ItemRecord, storable_ns
+from .._state.items import Item, ItemRecord, State, storable_ns
 from .._tasks.known_tasks import SentMedia
 from .._tasks.outage import BATCH_TIMEOUT
 from .._tasks.proof import Proof, Submission, late_seconds
@@ -60,7 +60,7 @@ async def _submission_of(record: ItemRecord, now: float) -> Submission:
         digest=await _digest(record),
         content=content,
         url_key=url_key_of(record.key) if content is None else None,
-        late_seconds=late_seconds(waited=0.0, since=now - record.updated_at),
+        late_seconds=late_seconds(gave_up=record.state is State.AMBIGUOUS, since=now - record.updated_at),
     )
 
 

@@ -86,7 +86,7 @@ class KnownTasks:
     def add_own(self, task_id: str, own: OwnTask, media: SentMedia | None = None) -> None:
         """Note a task of ours."""
         self.own[task_id] = own
-        own.is_shown = task_id in self.seen
+        own.shown_at = self.seen.get(task_id)
         if len(self.own) > _REMEMBERED_TASKS:
             self.own.popitem(last=False)
         if media is not None:
@@ -128,6 +128,12 @@ class KnownTasks:
         """Return whether a task is known to be older than a submission that began at `since`."""
         own = self.own.get(task_id)
         return (own is not None and own.by < since) or self.seen.get(task_id, math.inf) < since
+
+    def was_shown_before(self, task_id: str, moment: float) -> bool:
+        """Return whether the list showed a task before a moment."""
+        own = self.own.get(task_id)
+        shown_at = self.seen.get(task_id) if own is None else own.shown_at
+        return shown_at is not None and shown_at < moment
 
     def is_of_other_media(
         self, task_id: str, *, digest: MediaDigest | None, url_key: str | None, since: float
@@ -205,6 +211,17 @@ class Listing:
     def candidates(self, since: float) -> list[Task]:
         """Return the tasks that are not known to be ours or older than `since`."""
         return [task for task in self.tasks if task.task_id not in self.known.own and not self.is_older(task, since)]
+
+    def certainly_new(self, since: float) -> set[str]:
+        """Return the ids of tasks that were not there before `since`, or when the list was last read before that.
+
+        So says the service's clock, or they stand above what was read then, in a list from new to old.
+        """
+        new = {task.task_id for task in self.tasks if is_after(task, since, self.clock)}
+        was_read = [self.known.was_shown_before(task.task_id, since) for task in self.tasks]
+        if True in was_read and self.known.sightings.is_ordered and is_newest_first(self.tasks, self.known.own):
+            new |= {task.task_id for task in self.tasks[: was_read.index(True)]}
+        return new
 
     def older_by_time(self, since: float) -> list[Task]:
         """Return tasks that nothing but their times rules out, the newest of them: the service may date one wrong."""

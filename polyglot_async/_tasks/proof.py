@@ -6,7 +6,8 @@ bytes. Whether the service keeps the bytes that were sent is known from tasks th
 
 | verdict | when                                                                          | what follows               |
 |---------|-------------------------------------------------------------------------------|----------------------------|
-| ours    | a task has the same bytes, and its options do not contradict                  | adopted                    |
+| ours    | a task has the same bytes; it shows the options that were sent, or is new and | adopted                    |
+|         |   its options do not contradict                                               |                            |
 | absent  | the list is complete back past the submission, and every task in it certainly | sent again                 |
 |         |   is another's; twice                                                         |                            |
 | unknown | the list cannot be read, or a task remains that may be ours, or one that is   | `SubmissionUncertainError` |
@@ -25,7 +26,15 @@ import attrs
 
 from .._uploads.fingerprint import TAIL_BYTES, MediaDigest, key_of_url
 from .known_tasks import SentMedia, ServiceClock, is_after, media_kind
-from .task_options import contested_options, options_agree, same_value, shown_option, shown_options, shows_options
+from .task_options import (
+    contested_options,
+    options_agree,
+    same_value,
+    shown_option,
+    shown_options,
+    shows_enough,
+    shows_options,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -40,7 +49,7 @@ COMPARED_WHOLE = 1 << 30
 """Up to this size media are compared whole: two editions of a show may have the same length, beginning and end."""
 _LATE_SECONDS = 60.0
 _LONGEST_LATE_SECONDS = 300.0
-"""What was waited for so long in vain is not waited for longer still."""
+"""What has not come after so long is taken for not accepted."""
 _SHOWN_CANDIDATES = 20
 WITHOUT_RESULT = frozenset({"failed", "cancelled"})
 _URL_FIELDS = ("url", "source_url", "media_url")
@@ -79,16 +88,17 @@ class Submission:
         return self.url_key, self.content, self.digest
 
 
-def late_seconds(*, waited: float, since: float = 0.0) -> float:
+def late_seconds(*, waited: float = 0.0, gave_up: bool = False, since: float = 0.0) -> float:
     """Return for how many seconds a task may yet come when nobody has its answer.
 
-    The service may be at work still: a minute is little, and what was slow before may be as slow again.
+    A minute is little, and what was slow before may be as slow again.
 
     Args:
-        waited: seconds that its answer was waited for.
+        waited: seconds that the answer was waited for.
+        gave_up: whether somebody gave up waiting: then the service is at work still, nobody knows for how long.
         since: seconds that have passed since then.
     """
-    longest = min(max(_LATE_SECONDS, 2 * waited), _LONGEST_LATE_SECONDS)
+    longest = _LONGEST_LATE_SECONDS if gave_up else min(max(_LATE_SECONDS, 2 * waited), _LONGEST_LATE_SECONDS)
     return min(max(0.0, longest - since), longest)
 
 
@@ -186,6 +196,7 @@ def decide(
     complete: bool,
     kept: Mapping[Kind, bool],
     clock: ServiceClock | None = None,
+    new: Collection[str] = (),
     dated_before: Sequence[Task] = (),
 ) -> list[Proof]:
     """Return the proof of each submission, from the unknown tasks and what their sources show.
@@ -197,11 +208,12 @@ def decide(
         complete: whether `candidates` are all that there are since the first of the submissions.
         kept: see `kept_kinds`.
         clock: see `service_clock`.
+        new: ids of tasks that certainly were not there before the submissions, see `Listing.certainly_new`.
         dated_before: tasks that only their times rule out. Where one has the same bytes, the time may be wrong.
     """
     live = [task for task in candidates if task.status not in WITHOUT_RESULT]
     index = _Index.of(live, sources, shown_options(candidates))
-    found = _matches(submissions, index, clock)
+    found = _matches(submissions, index, clock, new)
     taken = {task.task_id for task in found.values()}
     shown = ((submissions[number], task) for number, task in found.items() if submissions[number].url_key is None)
     kept = {**{(media_kind(submission.name), task.status.is_final): True for submission, task in shown}, **kept}
@@ -252,10 +264,13 @@ def _unproven(possible: tuple[Task, ...], *, complete: bool) -> Proof:
     return Proof(reason="the list of tasks cannot be read back to the submission")
 
 
-def _matches(submissions: Sequence[Submission], index: _Index, clock: ServiceClock | None) -> dict[int, Task]:
+def _matches(
+    submissions: Sequence[Submission], index: _Index, clock: ServiceClock | None, new: Collection[str]
+) -> dict[int, Task]:
     """Return the task that is ours for each submission that has one, by the submission's number; no task comes twice.
 
-    Tasks that show just the options that were sent go first: another may have sent the same file with others.
+    Tasks that show just the options that were sent go first: another may have sent the same file with others. Where an
+    option is not shown, a task has to be new as well: the same file may have been transcribed before, without it.
     """
     found: dict[int, Task] = {}
     taken: set[str] = set()
@@ -273,7 +288,12 @@ def _matches(submissions: Sequence[Submission], index: _Index, clock: ServiceClo
             if identity not in queues:
                 names = contested[submission.url_key or submission.size]
                 same = (task for task in index.same(submission) if index.may_have(submission.options, task, names))
-                exact = [task for task in same if not is_exact or shows_options(submission.options, task)]
+                exact = [
+                    task
+                    for task in same
+                    if (not is_exact or shows_options(submission.options, task))
+                    and (task.task_id in new or shows_enough(submission.options, task))
+                ]
                 queues[identity] = iter(exact)
             for task in queues[identity]:
                 if task.task_id not in taken and (not submission.url_key or is_after(task, submission.since, clock)):

@@ -14,7 +14,7 @@ from .._http.retry import LONGEST_RETRY_AFTER, delay, is_outage
 from .known_tasks import FAR, KnownTasks, Listing, SentMedia, media_kind
 from .pagination import PAGE_SIZE, TaskPages
 from .proof import Proof, Submission, decide, is_same_media, kept_kinds
-from .sightings import UNKNOWN_SECONDS, OwnTask
+from .sightings import PROMPT_SECONDS, UNKNOWN_SECONDS, OwnTask
 from .sources import SourceReader
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("polyglot_async")
 
-_MOST_LOOKS = 3
+_MOST_LOOKS = 8
+_MOST_UNSURE_LOOKS = 3
 _MOST_CANDIDATES = 50
 _MOST_FAILURES = 3
 _LONGEST_ANSWER = 60.0
@@ -109,17 +110,22 @@ class Prover:
         is_confirmed = False
         try:
             for look in range(_MOST_LOOKS):
-                if look:
-                    seconds = await self._pause(inquiries)
-                    waited = None if waited is None else waited + seconds
-                    self._reader.forget_all_but(self.known.own)
                 proofs, complete = await self._look_for(inquiries, timeout)
                 # How late the list may be is asked after the look: the look itself may have shown that it is later.
-                is_confirmed = complete and waited is not None and waited >= self._recheck_delay(inquiries)
+                recheck_delay = self._recheck_delay(inquiries)
+                is_confirmed = complete and waited is not None and waited >= recheck_delay
                 waited = 0.0 if complete and waited is None else waited
-                absent = any(proof.absent for proof in proofs)
-                if all(proof.task for proof in proofs) or is_confirmed or (look and not absent):
+                may_be_confirmed = waited is not None and any(proof.absent for proof in proofs)
+                has_ended = is_confirmed or (look >= _MOST_UNSURE_LOOKS and not may_be_confirmed)
+                if has_ended or all(proof.task for proof in proofs):
                     break
+                seconds = PROMPT_SECONDS * (look + 1)  # a source that is missing, or a list that is late, may come
+                if waited is not None and may_be_confirmed:
+                    # Looked at on the way too: most tasks that are late come soon.
+                    seconds = min(max(recheck_delay - waited, PROMPT_SECONDS), UNKNOWN_SECONDS)
+                await self._pause(inquiries, seconds)
+                waited = None if waited is None else waited + seconds
+                self._reader.forget_all_but(self.known.own)
         except ServiceUnavailableError as outage:
             for inquiry in inquiries:
                 if inquiry.timeout <= timeout:  # it has waited for as long as it would by itself
@@ -135,17 +141,12 @@ class Prover:
         late = max(submission.late_seconds for inquiry in inquiries for submission in inquiry.submissions)
         return max(self.known.sightings.recheck_delay, late)
 
-    async def _pause(self, inquiries: Sequence[_Inquiry]) -> float:
-        """Wait until the next look, and return for how long."""
-        # What cannot prove absence may yet show the task; but nobody waits long for that.
-        can_prove = self.known.sightings.can_prove_absence
-        seconds = self._recheck_delay(inquiries) if can_prove else UNKNOWN_SECONDS
+    async def _pause(self, inquiries: Sequence[_Inquiry], seconds: float) -> None:
         names = [submission.name for inquiry in inquiries for submission in inquiry.submissions]
         logger.info(
             "%s may or may not have been accepted: looking again in %.0f s", ", ".join(names[:_SHOWN_NAMES]), seconds
         )
         await self._transport.runtime.sleep(seconds)
-        return seconds
 
     async def _look_for(self, inquiries: Sequence[_Inquiry], timeout: float) -> tuple[list[Proof], bool]:
         """Look once for all that was not found yet; return the proofs, and whether the list was complete."""
@@ -212,6 +213,7 @@ class Prover:
             complete=complete,
             kept=kept_kinds(self.known.media, self._reader.sources),
             clock=listing.clock,
+            new=listing.certainly_new(since),
             dated_before=dated_before,
         )
         return proofs, complete

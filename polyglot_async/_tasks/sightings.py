@@ -62,7 +62,7 @@ class OwnTask:
         since: when its first byte left, Unix seconds, where known.
         url_key: for one that was started from a URL, its key without options.
         ended: when it was seen at its end, elsewhere than in the list.
-        is_shown: whether a reading has shown it.
+        shown_at: when a reading first showed it.
         hidden: the last two readings that passed over it.
     """
 
@@ -70,7 +70,7 @@ class OwnTask:
     since: float | None = None
     url_key: str | None = None
     ended: float | None = None
-    is_shown: bool = False
+    shown_at: float | None = None
     hidden: tuple[Reading, ...] = ()
 
 
@@ -131,12 +131,12 @@ class Sightings:
             ours = own.get(task.task_id)
             self.shows_unfinished_first |= below_unfinished and task.status.is_final
             below_unfinished |= not task.status.is_final
-            if ours is not None and not ours.is_shown:
+            if ours is not None and ours.shown_at is None:
                 self._shown(task, ours, reading)
         if not self.is_ordered and not is_end:
             return
         for task_id, ours in own.items():
-            is_expected = not ours.is_shown and reading.began - RECENT_SECONDS < ours.by < reading.began
+            is_expected = ours.shown_at is None and reading.began - RECENT_SECONDS < ours.by < reading.began
             if is_expected and (is_end or oldest < (ours.by if ours.since is None else ours.since)):
                 self._passed_over(task_id, ours, reading)
 
@@ -150,7 +150,7 @@ class Sightings:
     def _shown(self, task: Task, ours: OwnTask, reading: Reading) -> None:
         is_further_down = reading.passed_over.pop(task.task_id, None) is not None
         hidden = max((other.began for other in ours.hidden if other is not reading), default=None)
-        ours.is_shown, ours.hidden = True, ()
+        ours.shown_at, ours.hidden = reading.began, ()
         self.is_ordered = self.is_ordered and not is_further_down
         self._shows_unfinished |= not task.status.is_final and not is_further_down
         self._ages.append(max(0.0, reading.began - ours.by))

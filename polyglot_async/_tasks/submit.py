@@ -263,7 +263,7 @@ def _late_seconds(error: PolyglotError, waited: float) -> float:
     is_answer = isinstance(error, ApiStatusError | ResponseDecodeError) and not is_late(error)
     if is_answer and answered_by(getattr(error, "body", b"")) is AnsweredBy.SERVICE:
         return 0.0
-    return late_seconds(waited=waited)
+    return late_seconds(waited=waited, gave_up=is_late(error))
 
 
 async def _not_accepted(item: Item) -> None:

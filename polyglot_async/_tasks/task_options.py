@@ -17,6 +17,12 @@ def shows_options(sent: Mapping[str, Any], task: Task) -> bool:
     return all(same_value(sent.get(name), getattr(task, name)) for name in _TASK_OPTIONS)
 
 
+def shows_enough(sent: Mapping[str, Any], task: Task) -> bool:
+    """Return whether a task shows each option that was sent, and no translation that was not asked for."""
+    is_hidden = any(value is not None and shown_option(task, name) is None for name, value in sent.items())
+    return not is_hidden and (sent.get("output_language") is not None or task.output_language is None)
+
+
 def options_agree(sent: Mapping[str, Any], task: Task) -> bool:
     """Return whether no option that was sent is shown with another value."""
     shown = ((value, shown_option(task, name)) for name, value in sent.items())

@@ -5,15 +5,17 @@ and what cannot be known is said to be uncertain.
 """
 
 import itertools
+import math
 from collections import Counter
 from datetime import datetime, timedelta
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 from virtual import StubService, in_virtual_time
 
-from polyglot_async import SubmissionUncertainError
+from polyglot_async import ResponseDecodeError, SubmissionUncertainError
 
 BLOCK = 64 << 10
 
@@ -80,7 +82,7 @@ class LosingService(StubService):
         return self.answer()
 
 
-def hide_young(service, seconds):
+def hide_late_tasks(service, seconds):
     """Have the list and the sources lack tasks of lost answers for so long, as if they came that much later."""
 
     def is_there(task_id):
@@ -99,7 +101,7 @@ def hide_young(service, seconds):
 @pytest.mark.parametrize("seconds", [5, 15, 50])
 def test_a_task_that_comes_long_after_its_connection_broke_is_found(seconds, own_first):
     service = LosingService()
-    hide_young(service, seconds)
+    hide_late_tasks(service, seconds)
     ended = transcribe_all(service, [media(number) for number in range(3)], own_first=own_first)
     assert [] == [error for error in ended if isinstance(error, Exception)]
 
@@ -114,7 +116,7 @@ def test_what_a_proxy_waited_a_minute_for_may_come_two_minutes_later():
 
     service = LosingService()
     service.after = slow_timeout
-    hide_young(service, 60 + 110)
+    hide_late_tasks(service, 60 + 110)
     ended = transcribe_all(service, [media(number) for number in range(3)])
     assert [] == [error for error in ended if isinstance(error, Exception)]
 
@@ -285,4 +287,163 @@ def test_two_editions_that_differ_in_a_second_of_sound_are_not_taken_for_each_ot
             assert outcome.source[1] == service.tasks[outcome.task.task_id].media
         else:
             assert isinstance(outcome.error, SubmissionUncertainError)
+    assert {1} == set(service.starts.values())
+
+
+def test_old_answers_without_end_use_up_the_attempts():
+    service = StubService()
+    ended = []
+
+    async def main():
+        async with service.client(max_retries=2) as client:
+            await client.transcriptions.upload(media(1))
+            service.hook = lambda call, _: (
+                httpx.Response(200, json={"task_id": "task-1", "status": "queued"}) if call == "upload" else None
+            )
+            with pytest.raises(ResponseDecodeError, match="task task-1, which was started before with other media"):
+                await client.transcriptions.upload(media(2))
+            ended.append(service.calls["upload"])
+
+    in_virtual_time(main)
+    assert [1 + 3] == ended
+
+
+def test_an_old_answer_to_another_url_is_not_taken():
+    service = StubService()
+    first, second = (f"https://media.example/{name}.mp3" for name in "ab")
+    ended = []
+
+    async def main():
+        async with service.client(max_retries=0) as client:
+            task = await client.transcriptions.from_url(first)
+            service.hook = lambda call, _: (
+                httpx.Response(200, json={"task_id": task.task_id}) if call == "from_url" else None
+            )
+            ended.append(await client.transcriptions.from_url(first))
+            with pytest.raises(ResponseDecodeError, match="started before with other media"):
+                await client.transcriptions.from_url(second)
+
+    in_virtual_time(main)
+    assert ["task-1"] == [task.task_id for task in ended]
+
+
+@pytest.mark.parametrize("seconds", [1, 8, 30])
+def test_a_batch_that_is_run_again_soon_gives_a_late_task_its_time(tmp_path, seconds):
+    service = LosingService()
+    hide_late_tasks(service, 50)
+    ended = []
+
+    async def run(client, sources):
+        async with client.batch(sources, journal=tmp_path / "journal.db") as outcomes:
+            ended.extend([outcome async for outcome in outcomes])
+
+    async def main():
+        async with service.client() as client:
+            await run(client, [media(0), media(1)])  # the list shows them soon
+            service.disturbed = True
+            with anyio.move_on_after(seconds):
+                await run(client, [media(2)])
+            await run(client, [media(2)])
+
+    in_virtual_time(main)
+    assert [True] * 3 == [outcome.ok for outcome in ended]
+    assert {1} == set(service.starts.values())
+
+
+class Endless(httpx.AsyncByteStream):
+    """A body that never ends, as fast as it is read; counts its chunks."""
+
+    def __init__(self):
+        self.chunks = 0
+        self.is_closed = False
+
+    async def __aiter__(self):
+        while not self.is_closed:
+            self.chunks += 1
+            yield bytes(BLOCK)
+            await anyio.lowlevel.checkpoint()
+
+    async def aclose(self):
+        self.is_closed = True
+
+
+def test_of_a_source_without_a_length_no_more_is_read_than_could_be_ours():
+    service = LosingService()
+    bodies = []
+
+    def endless(call, _):
+        if call != "source":
+            return None
+        bodies.append(Endless())
+        return httpx.Response(200, stream=bodies[-1])
+
+    service.hook = endless
+    transcribe_all(service, [media(0, 3 * BLOCK)], own_first=0)
+    assert bodies
+    assert 3 + 2 >= max(body.chunks for body in bodies)
+
+
+@pytest.mark.parametrize("where", ["first page", "second page"])
+@pytest.mark.parametrize("options", [{"output_language": "ru"}, {"extra": {"diarize": "true"}}])
+@pytest.mark.parametrize("as_batch", [True, False])
+def test_an_older_task_of_the_same_file_is_not_taken_for_one_with_options(as_batch, options, where):
+    """Nothing was accepted. What was made hours ago shows no options, as what was made without any does."""
+    service = LosingService(accepts=False)
+    ended = []
+
+    async def main():
+        service.start("old.mp3", media(1))
+        for number in range(150 if where == "second page" else 10):
+            service.start(f"other{number}.mp3", b"other %d" % number)
+        await anyio.sleep(9 * 3600)
+        service.disturbed = True
+        async with service.client() as client:
+            if as_batch:
+                async with client.batch([media(1)], **options) as outcomes:
+                    ended.extend([outcome.task or outcome.error async for outcome in outcomes])
+                return
+            try:
+                ended.append(await client.transcriptions.upload(media(1), **options))
+            except SubmissionUncertainError as error:
+                ended.append(error)
+
+    in_virtual_time(main)
+    (one,) = ended
+    assert isinstance(one, SubmissionUncertainError) or one.task_id != "task-1"
+    assert 2 >= service.starts[media(1)], "the old one, and one of ours at most"
+
+
+@pytest.mark.parametrize(("timeout", "seconds"), [(10, 75), (30, 100), (60, 200), (60, 290)])
+def test_a_slow_service_goes_on_after_we_gave_up(timeout, seconds):
+    """Its answer would come so many seconds after the body."""
+    service = LosingService()
+    hide_late_tasks(service, seconds)
+
+    async def give_up(call, request, answer):
+        answer = service.lose(call, request, answer)
+        if isinstance(answer, Exception):
+            await anyio.sleep(timeout)
+        return answer
+
+    service.after, service.answer = give_up, lambda: httpx.ReadTimeout("no answer")
+    ended = transcribe_all(service, [media(number) for number in range(3)])
+    assert [] == [error for error in ended if isinstance(error, Exception)]
+
+
+@pytest.mark.parametrize("seconds", [70, 100])
+def test_a_batch_that_is_interrupted_while_it_looks_goes_on_looking_when_it_is_run_again(tmp_path, seconds):
+    service = LosingService(answer=lambda: httpx.Response(504, html="<html>Gateway Timeout</html>"))
+    hide_late_tasks(service, 150)
+    ended = []
+
+    async def main():
+        service.disturbed = True
+        async with service.client() as client:
+            for patience in (seconds, math.inf):
+                with anyio.move_on_after(patience):
+                    async with client.batch([media(2)], journal=tmp_path / "journal.db") as outcomes:
+                        ended.extend([outcome async for outcome in outcomes])
+
+    in_virtual_time(main)
+    assert [True] == [outcome.ok for outcome in ended]
     assert {1} == set(service.starts.values())

@@ -497,6 +497,57 @@ def test_a_failure_that_a_wait_met_long_ago_is_no_part_of_an_outage(timeout):
     assert {1} == set(starts.values())
 
 
+def test_two_failures_of_one_wait_with_an_answer_between_them_are_no_outage():
+    async def main():
+        service = StubService(lambda _: 7200.0)
+        moments = iter([100.0, 3700.0])
+        due = [next(moments)]
+
+        def hook(call, _):
+            if call != "get" or anyio.current_time() < due[0]:
+                return None
+            due[0] = next(moments, float("inf"))
+            return httpx.Response(503)
+
+        service.hook = hook
+        async with service.client() as client, client.batch([("a.mp3", AUDIO)]) as outcomes:
+            return [outcome.error async for outcome in outcomes], service.answers[503]
+
+    assert ([None], 2) == in_virtual_time(main)
+
+
+def test_a_look_that_succeeds_says_nothing_of_the_failures_of_other_waits():
+    async def main():
+        service = StubService(lambda _: 600.0)
+        service.hook = lambda _, request: httpx.Response(503) if request.url.path.endswith("task-1") else None
+        async with service.client() as client, anyio.create_task_group() as group:
+            failing, task = await start_all(client, 2)
+            group.start_soon(client.transcriptions.wait, failing)
+            await anyio.sleep(30)
+            with pytest.raises(WaitTimeoutError) as caught:
+                await client.transcriptions.wait(task, timeout=0)
+            group.cancel_scope.cancel()
+        return caught.value, service.answers[503]
+
+    error, failed = in_virtual_time(main)
+    assert failed > 0
+    assert "last seen processing). It goes on" in str(error)
+    assert error.__cause__ is None
+
+
+@pytest.mark.parametrize(("refused", "gets"), [("list", 0), ("get", 1)])
+def test_what_every_request_would_meet_ends_all_waits_with_the_first(refused, gets):
+    async def main():
+        service = StubService(lambda _: 10.0)
+        service.hook = lambda call, _: {"list": httpx.Response(403), refused: httpx.Response(401)}.get(call)
+        async with service.client() as client:
+            return await wait_all(client, await start_all(client, 3)), service.calls
+
+    ended, calls = in_virtual_time(main)
+    assert [AuthenticationError] * 3 == list(map(type, ended))
+    assert (1, gets) == (calls["list"], calls["get"])
+
+
 def test_a_wait_warns_once_of_polls_that_fail_and_a_look_without_time_raises_only(caplog):
     async def main():
         service = StubService(lambda _: 10.0)
@@ -560,6 +611,25 @@ def test_transcribe_asks_for_a_result_until_a_replica_that_is_behind_has_it(seco
                 return error.task.status
 
     assert ("words" if seconds < 60 else "completed") == in_virtual_time(main)
+
+
+def test_a_transcription_that_another_ones_failure_cancels_names_its_task(caplog):
+    """Nobody looks at what a cancelled call of a task group raises."""
+
+    async def main():
+        service = StubService(lambda _: 100.0)
+        service.hook = lambda call, request: (
+            httpx.Response(400, json={"detail": "bad format"}) if call == "from_url" else None
+        )
+        async with service.client() as client:
+            with pytest.raises(ExceptionGroup):
+                async with anyio.create_task_group() as group:
+                    group.start_soon(client.transcribe, ("a.mp3", b"ID3"))
+                    await anyio.sleep(5)
+                    group.start_soon(client.transcribe, "https://media.example/b.mp3")
+
+    in_virtual_time(main)
+    assert ["task task-1 was started and goes on: wait for it, do not send its media again"] == caplog.messages
 
 
 @pytest.mark.parametrize("moment", [0.0, 300.0])

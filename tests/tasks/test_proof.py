@@ -165,8 +165,22 @@ def test_an_option_that_is_shown_of_other_tasks_was_not_sent_with_one_without_it
     untranslated, other = task(), task(1, output_language="de")
     sent = submission(options={"output_language": "ru"})
     sources = {"t0": read(SHORT, "whole"), "t1": read(FILM, "whole")}
-    assert (untranslated,) == one_verdict([untranslated, other], sources, of=sent).candidates
-    assert untranslated == one_verdict([untranslated], sources, of=sent).task
+    assert (untranslated,) == one_verdict([untranslated, other], sources, of=sent, new={"t0"}).candidates
+    assert untranslated == one_verdict([untranslated], sources, of=sent, new={"t0"}).task
+
+
+@pytest.mark.parametrize("sent", [{"output_language": "ru"}, {"model": "fast"}, {"diarize": True}])
+def test_a_task_that_does_not_show_what_was_sent_may_be_an_older_one(sent):
+    listed, sources = task(), {"t0": read(SHORT, "whole")}
+    assert (listed,) == one_verdict([listed], sources, of=submission(options=sent)).candidates
+    assert listed == one_verdict([listed], sources, of=submission(options=sent), new={"t0"}).task
+
+
+def test_a_translation_that_was_not_asked_for_may_be_that_of_an_older_task():
+    listed, sources = task(model="fast", input_language="en", output_language="ru"), {"t0": read(SHORT, "whole")}
+    assert (listed,) == one_verdict([listed], sources).candidates
+    original = attrs.evolve(listed, output_language=None)
+    assert original == one_verdict([original], sources).task
 
 
 @settings(max_examples=600)
@@ -242,8 +256,8 @@ def submission(media=SHORT, **fields):
     return Submission(**{"name": "talk.mp3", "since": 0.0, "digest": media.digest, **fields})
 
 
-def one_verdict(tasks, sources, *, of=None, complete=True, kept=KEPT, clock=None):
-    (proof,) = decide([of or submission()], tasks, sources, complete=complete, kept=kept, clock=clock)
+def one_verdict(tasks, sources, *, of=None, complete=True, kept=KEPT, clock=None, new=()):
+    (proof,) = decide([of or submission()], tasks, sources, complete=complete, kept=kept, clock=clock, new=new)
     return proof
 
 
@@ -341,7 +355,7 @@ class Language(enum.StrEnum):
 )
 def test_options_may_not_contradict(sent, shown, agrees):
     listed = task(**shown)
-    proof = one_verdict([listed], {"t0": read(SHORT, "whole")}, of=submission(options=sent))
+    proof = one_verdict([listed], {"t0": read(SHORT, "whole")}, of=submission(options=sent), new={"t0"})
     assert listed == proof.task if agrees else (listed,) == proof.candidates
     assert not proof.absent, "the service may show an option otherwise than it was sent"
 
