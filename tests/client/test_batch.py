@@ -893,7 +893,7 @@ async def run_and_run_again(service, sources, journal):
         return first, await run(client, sources, journal=journal)
 
 
-@pytest.mark.parametrize("call", ["upload", "get"])
+@pytest.mark.parametrize(("call", "status"), [("upload", 409), ("get", 404)])
 @pytest.mark.parametrize(
     ("answer", "is_final"),
     [
@@ -904,18 +904,18 @@ async def run_and_run_again(service, sources, journal):
     ],
     ids=["page", "text", "nothing", "JSON"],
 )
-def test_only_a_refusal_of_the_service_itself_is_final(call, answer, is_final, tmp_path):
+def test_only_a_refusal_of_the_service_itself_is_final(call, status, answer, is_final, tmp_path):
     """A proxy that knows no route, while the service is redeployed, answers otherwise: the next run goes on."""
     journal, sources = tmp_path / "j.db", [("a.mp3", b"a")]
 
     async def main():
         service = StubService(lambda _: 2.0)
-        service.hook = lambda asked, _: httpx.Response(404, **answer) if asked == call else None
+        service.hook = lambda asked, _: httpx.Response(status, **answer) if asked == call else None
         first, second = await run_and_run_again(service, sources, journal)
         return first["a.mp3"].error, second, sum(service.starts.values())
 
     error, second, starts = in_virtual_time(main)
-    assert isinstance(error, NotFoundError)
+    assert status == error.status_code
     if is_final:
         assert ({}, {"a.mp3": "failed"}) == (second, states(journal))
     else:
