@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ._batch.options import OnBatchProgress, OnUncertain
     from ._concurrency import OnProgress
     from ._http.credential import ApiKey
-    from ._models import Limits, Transcript
+    from ._models import Limits, Task, Transcript
     from ._uploads.sources import MediaSource
     from .webhooks import WebhookReceiver
 
@@ -224,15 +224,8 @@ class AsyncPolyglot:
         try:
             task = await calls.wait(task, timeout=timeout)
             return await when_there(partial(calls.result, task), self._transport.runtime)
-        except BaseException as error:  # a cancellation carries it too: the sync client's caller sees it
-            if getattr(error, "task", None) is None:
-                vars(error)["task"] = task
-            if not isinstance(
-                error, Exception
-            ):  # as when another call of a task group failed: nobody looks at this one
-                logger.warning(
-                    "task %s was started and goes on: wait for it, do not send its media again", task.task_id
-                )
+        except BaseException as error:
+            _attach(task, error)
             raise
 
     def use_webhooks(self, receiver: WebhookReceiver) -> Callable[[], None]:
@@ -334,3 +327,11 @@ def _check_options(
     check_flag("allow_insecure_http", allow_insecure_http)
     if http_client is not None and not isinstance(http_client, httpx.AsyncClient):
         raise TypeError(f"http_client is {http_client!r:.60}: pass an httpx.AsyncClient, or None")
+
+
+def _attach(task: Task, error: BaseException) -> None:
+    """Note on what ends a call that its task was started. A cancellation carries it for the sync client's caller."""
+    if getattr(error, "task", None) is None:
+        vars(error)["task"] = task
+    if not isinstance(error, Exception):  # as when another call of a task group failed: nobody looks at this one
+        logger.warning("task %s was started and goes on: wait for it, do not send its media again", task.task_id)

@@ -1,6 +1,7 @@
 """The sync client over real sockets: the same answers, clean ends, Ctrl-C at any moment, any number of threads."""
 
 import random
+import re
 import signal
 import threading
 import time
@@ -248,12 +249,14 @@ with Polyglot(key, base_url=url) as client:
 """
 
 
-def interrupted(process):
-    """Send Ctrl-C; return what the process printed and the seconds that it took to end."""
+def interrupted(process, *warnings):
+    """Send Ctrl-C; return what the process printed and the seconds that it took to end. It warns of nothing else."""
     sent = time.monotonic()
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=10)
-    assert (0, "") == (process.returncode, err)
+    assert 0 == process.returncode
+    assert len(warnings) == len(err.splitlines()), err
+    assert all(re.search(warning, line) for warning, line in zip(warnings, err.splitlines(), strict=True)), err
     return out, time.monotonic() - sent
 
 
@@ -378,7 +381,7 @@ def test_ctrl_c_during_transcribe_leaves_the_task_to_its_caller(polyglot_sandbox
     sandbox = polyglot_sandbox_factory(engine=ScriptedEngine(seconds=600))
     process = script(LONG_TRANSCRIPTION, sandbox.url, sandbox.api_key)
     until(lambda: sandbox.ledger.count("get") + sandbox.ledger.count("list"))
-    out, _ = interrupted(process)
+    out, _ = interrupted(process, "^task .* was started and goes on")
     assert out.startswith("interrupted processing task ")
 
 
