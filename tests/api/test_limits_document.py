@@ -134,6 +134,25 @@ def test_a_flat_document_in_other_units_is_read():
         ({"per_minute": [60]}, {"requests_per_window": 60}),
         ({"burst": "60/minute", "requests": "5,000 per day"}, {"requests_per_window": 60, "requests_per_day": 5000}),
         ({"max_upload": "2 GB", "audio": "4 hours"}, {"max_upload_bytes": 2_000_000_000, "max_audio_seconds": 14400.0}),
+        ({"max_upload_bytes": "2 GB"}, {"max_upload_bytes": 2_000_000_000}),
+        ({"max_upload_bytes": "2GiB"}, {"max_upload_bytes": 2 << 30}),
+        ({"max_upload_bytes": "2 147 483 648 bytes"}, {"max_upload_bytes": 2 << 30}),
+        ({"max_upload_bytes": "2147483648 B"}, {"max_upload_bytes": 2 << 30}),
+        ({"max_upload_bytes": "2147483648 per file"}, {"max_upload_bytes": 2 << 30}),
+        ({"max_upload_mb": "1.5 GB per file"}, {"max_upload_bytes": 1_500_000_000}),
+        ({"maxFileSizeMiB": 500}, {"max_upload_bytes": 500 << 20}),
+        ({"max_upload_kb": 500}, {"max_upload_bytes": 500_000}),
+        ({"max_upload": {"value": "2", "unit": "TiB"}}, {"max_upload_bytes": 2 << 40}),
+        ({"max_audio_seconds": "4 hours"}, {"max_audio_seconds": 14400.0}),
+        ({"max_audio_duration": "1 hour"}, {"max_audio_seconds": 3600.0}),
+        ({"max_audio_minutes": "up to 90 s"}, {"max_audio_seconds": 90.0}),
+        ({"audio": "90m"}, {"max_audio_seconds": 5400.0}),
+        ({"burst": {"limit": 9, "window_seconds": "2 min"}}, {"requests_per_window": 9, "window_seconds": 120.0}),
+        ({"burst": {"limit": 9, "window_seconds": "30 s"}}, {"requests_per_window": 9, "window_seconds": 30.0}),
+        ({"uploads": "20 per minute"}, {"uploads_per_window": 20}),
+        ({"uploads": "20 uploads/minute"}, {"uploads_per_window": 20}),
+        ({"requests_per_minute": "20 per minute"}, {"requests_per_window": 20}),
+        ({"max_concurrent_tasks": "3 tasks at once"}, {"max_concurrent_tasks": 3}),
         ({"burst": {"window": 60, "limit": 100}}, {"requests_per_window": 100}),
         ({"burst": {"window": "1m", "limit": 100}}, {"requests_per_window": 100}),
         ({"requests": {"limit": 60, "period": "minute"}}, {"requests_per_window": 60}),
@@ -153,6 +172,17 @@ def test_other_plausible_shapes_are_read(rate_limits, expected):
         {"per_hour": 60}, {"per_minute": "many"}, {"per_minute": -1}, {"per_minute": 0}, {"per_minute": 0.5},
         {"per_minute": "10 to 60"}, {"per_minute": "0"}, {"burst": {"limit": 60, "period": "hour"}},
         {"per_second": 60}, {"window": float("nan")},
+        {"max_upload_bytes": "2 ГБ"}, {"max_upload_bytes": "2 G"}, {"max_upload_bytes": "2 gigs"},
+        {"max_upload_bytes": "2,5 GB"}, {"max_upload_bytes": "5.000 MB"}, {"max_upload_bytes": "5 MB/s"},
+        {"max_upload_bytes": "2 GB per day"}, {"max_upload_bytes": "5 uploads"}, {"max_upload_bytes": "60 s"},
+        {"max_upload_bytes": "2 of 3 GB"},
+        {"max_size_mb_gb": 5}, {"size": {"unit": "GB", "max_bytes": 5}, "audio": None}, {"file_size": "80% bytes"},
+        {"max_concurrent_tasks": "2 GB"}, {"max_concurrent_tasks": "3k"}, {"window_seconds": "2 days"},
+        {"audio": "4 h 30 min"}, {"audio_retention": "30 days"}, {"max_audio_seconds": "4 GB"},
+        {"audio": "2 hours a day"},
+        {"per_minute": "-1"}, {"per_day": "5k"}, {"per_day": "5 thousand requests"}, {"per_day": "1e6"},
+        {"per_minute": "60 per hour"}, {"requests_per_minute": "5000 per day"}, {"per_day": "5.000"},
+        {"requests_per_minute": "60 s"}, {"per_minute": "1/60"}, {"burst": "60 s"},
         {"per_minute": True}, {"per_minute": float("nan")}, {"per_minute": float("inf")},
         {"per_minute": 10**30}, {"max_duration": 60}, {"plan": {"name": ["pro"]}}, {"plan": 5},
         {"one": {"two": {"three": {"four": {"five": {"six": {"seven": {"eight": {"per_minute": 1}}}}}}}}},
@@ -163,6 +193,48 @@ def test_what_may_mean_something_else_is_named_and_not_guessed_at(rate_limits):
 
     assert {"not_understood"} == known.keys()
     assert 1 == len(known["not_understood"])
+
+
+SIZES = {
+    **dict.fromkeys(("", "B", "b", "byte", "bytes", "Bytes"), 1),
+    **{f"{prefix}{unit}": base**power
+       for power, prefix in enumerate("KMGT", 1)
+       for unit, base in (("B", 1000), ("b", 1000), ("iB", 1024), ("ib", 1024))},
+}  # fmt: skip
+LENGTHS = {
+    **dict.fromkeys(("", "s", "sec", "second", "seconds"), 1),
+    **dict.fromkeys(("m", "min", "minute", "minutes"), 60),
+    **dict.fromkeys(("h", "hour", "hours"), 3600),
+}
+CALLS = {"task", "tasks", "call", "calls", "daily"}
+any_word = st.text(st.characters(categories=["L"]), max_size=5)
+
+
+@given(
+    st.sampled_from([("max_upload_bytes", SIZES), ("max_audio_seconds", LENGTHS), ("window_seconds", LENGTHS)]),
+    st.integers(1, 10**6),
+    st.sampled_from(["", " ", "\t", "-", "\N{NO-BREAK SPACE}"]),
+    any_word | st.sampled_from([*SIZES, *LENGTHS]),
+)
+def test_a_number_is_read_in_the_unit_of_its_text_or_not_at_all(field_and_units, number, space, unit):
+    name, units = field_and_units
+    known = read(**{name: f"{number}{space}{unit}"})
+
+    expected = {**{key.lower(): factor for key, factor in units.items()}, "per": 1}.get(unit.lower())
+    if name == "window_seconds":  # one of 60 s is the default, and a length of a day is the word for that
+        assert known.get(name) in {None, expected and float(number * expected)}
+    elif expected is not None:
+        assert {name: number * expected} == known
+    else:
+        assert {"not_understood": (name,)} == known
+
+
+@given(st.sampled_from(["requests_per_day", "max_concurrent_tasks", "requests_per_minute"]), any_word)
+def test_a_count_with_a_word_that_is_not_known_is_not_taken_for_a_bare_number(name, word):
+    known = read(**{name: f"5 {word}"})
+
+    is_known = not word or word.lower() in {"a", "an", "at", "per", "in", "each", "every"} | CALLS
+    assert is_known or ("not_understood", (name,)) in known.items()
 
 
 @pytest.mark.parametrize("rate_limits", [{"plan": None}, {"plan": {"name": None}}, {"per_minute": None}])
