@@ -212,7 +212,7 @@ any_word = st.text(st.characters(categories=["L"]), max_size=5)
 
 @given(
     st.sampled_from([("max_upload_bytes", SIZES), ("max_audio_seconds", LENGTHS), ("window_seconds", LENGTHS)]),
-    st.integers(1, 10**6),
+    st.integers(1, 1000),
     st.sampled_from(["", " ", "\t", "-", "\N{NO-BREAK SPACE}"]),
     any_word | st.sampled_from([*SIZES, *LENGTHS]),
 )
