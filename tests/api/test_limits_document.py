@@ -200,11 +200,14 @@ SIZES = {
     **{f"{prefix}{unit}": base**power
        for power, prefix in enumerate("KMGT", 1)
        for unit, base in (("B", 1000), ("b", 1000), ("iB", 1024), ("ib", 1024))},
+    **{f"{prefix}byte{plural}": 1000**power
+       for power, prefix in enumerate(("kilo", "mega", "giga", "tera"), 1)
+       for plural in ("", "s")},
 }  # fmt: skip
 LENGTHS = {
-    **dict.fromkeys(("", "s", "sec", "second", "seconds"), 1),
-    **dict.fromkeys(("m", "min", "minute", "minutes"), 60),
-    **dict.fromkeys(("h", "hour", "hours"), 3600),
+    **dict.fromkeys(("", "s", "sec", "secs", "second", "seconds"), 1),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 60),
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 3600),
 }
 CALLS = {"task", "tasks", "call", "calls", "daily"}
 any_word = st.text(st.characters(categories=["L"]), max_size=5)
