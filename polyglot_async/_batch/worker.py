@@ -195,7 +195,7 @@ class BatchWorker:
         await self.stats.report()
         try:
             task = await self._through_outages(
-                lambda: self.poller.wait(self.transport, task, outage_timeout=BATCH_TIMEOUT, is_ours=True)
+                lambda: self.poller.wait(self.transport, task, outage_timeout=BATCH_TIMEOUT, certainly_started=True)
             )
         except Exception:  # a cancellation leaves it in flight, which it is
             self.stats.processing.remove(found.item)

@@ -81,11 +81,11 @@ class TaskPoller:
         timeout: float | None = None,
         poll_interval: float | None = None,
         outage_timeout: float = math.inf,
-        is_ours: bool = False,
+        certainly_started: bool = False,
     ) -> Task:
         """Wait until a task is completed, and return it.
 
-        With a `timeout` of 0 the task is looked at once. `is_ours`: it certainly was started, if not by this client.
+        With a `timeout` of 0 the task is looked at once. `certainly_started`: it was, if not by this client.
 
         Raises:
             ServiceUnavailableError: the service has not answered polls for `outage_timeout` seconds.
@@ -99,8 +99,8 @@ class TaskPoller:
             started = self._started.pop(task.task_id, None)
             now = transport.runtime.monotonic()
             began = now if started is None else started
-            is_ours = is_ours or started is not None or task.task_id in self._known.own
-            wait = Wait(task, transport, began, started is not None, is_ours, poll_interval, outage_timeout)
+            certainly_started = certainly_started or started is not None or task.task_id in self._known.own
+            wait = Wait(task, transport, began, started is not None, certainly_started, poll_interval, outage_timeout)
             if not self._waits:
                 self._failures = PollFailures()
             self._waits.setdefault(task.task_id, []).append(wait)
@@ -326,11 +326,11 @@ class TaskPoller:
             self._see_all(await _get(transport, task_id))
         except NotFoundError as error:
             waits, now = self._waits.get(task_id, ()), transport.runtime.monotonic()
-            is_ours = any(wait.is_ours for wait in waits)
+            certainly_started = any(wait.certainly_started for wait in waits)
             for wait in waits:
                 if wait.missing_since is None:
                     wait.missing_since = now
-                if is_ours and now - wait.missing_since < NOT_YET_SECONDS:
+                if certainly_started and now - wait.missing_since < NOT_YET_SECONDS:
                     wait.polled = now
                 else:
                     self._end(wait, error)

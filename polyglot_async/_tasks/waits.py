@@ -33,7 +33,7 @@ class Wait:
         transport: sends its polls.
         started: when the task was started, or else the wait, by the monotonic clock.
         has_known_start: the task was started by this client, so that its age is known.
-        is_ours: the task certainly was started.
+        certainly_started: its id is no mistyped one, so that a 404 may mean "not yet".
         poll_interval: seconds between its polls, or None for the usual schedule.
         outage_timeout: how many seconds without an answer of the service end it.
         polled: when it was last asked for and not seen at its end; None: never.
@@ -48,7 +48,7 @@ class Wait:
     transport: Transport
     started: float
     has_known_start: bool
-    is_ours: bool
+    certainly_started: bool
     poll_interval: float | None
     outage_timeout: float
     polled: float | None = None
