@@ -11,6 +11,7 @@ sockets; pass an `httpx.AsyncClient` of your own for those.
 from __future__ import annotations
 
 import logging
+import os
 import ssl
 import sys
 import urllib.request
@@ -36,6 +37,8 @@ EARLY_SUCCESS: Final = "early_success"
 """Extension of a request: what is awaited when a success comes before the request was sent whole."""
 UNREADABLE_LOCATION: Final = "unreadable_location"
 """Extension of a response: a `Location` that is no URL. As a header it would make httpx fail and lose the status."""
+SURVIVES_FORK: Final = "survives_fork"
+"""Extension of a response: the transport that it came over begins with no connections in a forked process."""
 LIMITS: Final = httpx.Limits(max_connections=100, max_keepalive_connections=20)
 
 # Subclasses come before their bases: the first that fits is the most specific.
@@ -149,7 +152,7 @@ class FastTransport(httpx.AsyncBaseTransport):
     `verify` and `trust_env` are what `httpx.create_ssl_context` takes; it is called for the first https request,
     in a thread. `limits` means what it means to httpx. Every error is an httpx.TransportError whose causes are those
     of httpx's own transport (ssl.SSLCertVerificationError, socket.gaierror); after a ConnectError, ConnectTimeout or
-    PoolTimeout no byte of the request has been sent.
+    PoolTimeout no byte of the request has been sent. After `os.fork` the child begins with no connections.
     """
 
     def __init__(
@@ -164,18 +167,29 @@ class FastTransport(httpx.AsyncBaseTransport):
         self._verify = verify
         self._trust_env = trust_env
         self._tls = verify if isinstance(verify, ssl.SSLContext) else None
-        self._tls_lock = anyio.Lock()
         self._max_connections = sys.maxsize if limits.max_connections is None else limits.max_connections
         max_idle = limits.max_keepalive_connections
         self._max_idle = self._max_connections if max_idle is None else min(max_idle, self._max_connections)
         self._expiry = limits.keepalive_expiry
         self._local_address = local_address
         self._socket_options = list(socket_options)
+        self._closed = False
+        self._begin_without_connections()
+
+    def _begin_without_connections(self) -> None:
+        self._process = os.getpid()
+        self._tls_lock = anyio.Lock()
         self._scratch = memoryview(bytearray(SLICE))
         self._slots = anyio.Semaphore(self._max_connections, fast_acquire=True)
         self._busy: set[_Connection] = set()
         self._idle: list[_Connection] = []  # the last used comes last
-        self._closed = False
+
+    def _leave_connections_to_parent(self) -> None:
+        """Close the copies of sockets that a forked process has: two that write to one mix up their requests."""
+        for connection in (*self._idle, *self._busy):
+            if connection.backend.stream is not None:
+                connection.backend.stream.close_copy()
+        self._begin_without_connections()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send `request`; return its response with the body still to be read.
@@ -184,6 +198,8 @@ class FastTransport(httpx.AsyncBaseTransport):
             httpx.TransportError: no response.
             RuntimeError: the transport is closed.
         """
+        if self._process != os.getpid():
+            self._leave_connections_to_parent()
         chunks = aiter(cast("httpx.AsyncByteStream", request.stream))
         try:
             with _httpx_errors():
@@ -216,7 +232,7 @@ class FastTransport(httpx.AsyncBaseTransport):
             status_code=response.status,
             headers=response.headers,
             stream=_Body(response, partial(self._release, connection)),
-            extensions=response.extensions,
+            extensions={**response.extensions, SURVIVES_FORK: True},
         )
         if answer.is_redirect:
             _set_aside_unreadable_location(answer, url)

@@ -163,6 +163,10 @@ class SocketStream(httpcore.AsyncNetworkStream):
             anyio.notify_closing(self._sock)
             self._sock.close()
 
+    def close_copy(self) -> None:
+        """Close a forked process's copy of the socket, which the parent goes on using: nothing is sent."""
+        self._sock.close()
+
     async def start_tls(
         self,
         ssl_context: ssl.SSLContext,

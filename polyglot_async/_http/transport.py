@@ -7,6 +7,7 @@ in `retry` decides. What a table cannot decide (what became of an ambiguous subm
 from __future__ import annotations
 
 import logging
+import os
 from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,7 +27,7 @@ from .._errors import (
 )
 from .._runtime import Runtime
 from .._version import __version__
-from .fast_transport import EARLY_SUCCESS
+from .fast_transport import EARLY_SUCCESS, SURVIVES_FORK
 from .httpx_errors import explained, location_error, status_error, translate
 from .redirects import (
     MOST_REDIRECTS,
@@ -73,6 +74,7 @@ class Transport:
         timeout: seconds without any progress on the network, or None for no bound.
         max_retries: attempts after the first one.
         hosts_reached: hosts that have answered.
+        processes: those with connections that a fork copies, by id.
     """
 
     http: httpx.AsyncClient = attrs.field(repr=False)
@@ -83,6 +85,7 @@ class Transport:
     timeout: float | None = 60.0
     max_retries: int = 2
     hosts_reached: set[str] = attrs.field(factory=set, repr=False)
+    processes: set[int] = attrs.field(factory=set, repr=False)
 
     async def call(
         self,
@@ -236,6 +239,9 @@ class Transport:
         """Send one request and return its answer's head, whatever its status."""
         if self.http.is_closed:
             raise ConfigurationError("the client is closed: make a new one, or keep it open for as long as it is used")
+        if self.processes and os.getpid() not in self.processes:
+            # Both would write to the same sockets, and read each other's answers.
+            raise ConfigurationError("the client was used before os.fork: make a new one in the child")
         response: httpx.Response | None = None
         try:
             async with nullcontext() if body is None else body.attempt() as content:
@@ -246,6 +252,8 @@ class Transport:
                 except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
                     raise self._translated(error, outgoing, body) from error
                 self.hosts_reached.add(url.host)
+                if SURVIVES_FORK not in response.extensions:
+                    self.processes.add(os.getpid())
                 if logger.isEnabledFor(logging.DEBUG):
                     _log_answer(response, self.runtime.monotonic() - started)
         except BaseException:

@@ -6,6 +6,8 @@ import os
 import socket
 import ssl
 import struct
+import subprocess
+import sys
 import threading
 import time
 
@@ -857,3 +859,43 @@ def test_on_windows_httpx_keeps_its_own_transport(monkeypatch):
 def test_the_fast_transport_is_the_default(monkeypatch):
     monkeypatch.setattr("urllib.request.getproxies", dict)
     assert isinstance(default_transport(), FastTransport)
+
+
+FORKING = """
+import asyncio, os, sys, warnings
+import httpx
+from polyglot_async._http.fast_transport import FastTransport
+
+warnings.simplefilter("ignore", DeprecationWarning)  # a thread that made the TLS context may be about to end
+transport = FastTransport(verify=False, limits=httpx.Limits(max_connections=1))
+client = httpx.AsyncClient(transport=transport, base_url=sys.argv[1], timeout=10)
+loop = asyncio.new_event_loop()
+response = loop.run_until_complete(client.send(client.build_request("GET", "/slow"), stream=True))
+child = os.fork()
+if not child:
+    os._exit(0 if asyncio.run(client.get("/quick")).text == "ok" else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert loop.run_until_complete(response.aread()) == b"okok"
+assert loop.run_until_complete(client.get("/quick")).text == "ok"
+loop.run_until_complete(client.aclose())
+loop.close()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system knows no fork")
+def test_a_forked_process_begins_with_all_its_slots_and_leaves_what_is_under_way_to_its_parent(serve):
+    child_is_answered = threading.Event()
+
+    def handler(sock):
+        while head := read_head(sock):
+            if head.startswith(b"GET /slow "):
+                sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nok")
+                assert child_is_answered.wait(10)
+                sock.sendall(b"ok")
+            else:
+                sock.sendall(OK)
+                child_is_answered.set()
+
+    server = serve(handler)
+    subprocess.run([sys.executable, "-c", FORKING, server.url], check=True, timeout=30)
+    assert 1 + 1 == server.accepted
