@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -10,11 +11,13 @@ from .._api import endpoints
 from .sightings import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
     from .._http.transport import Transport
     from .._models import Task, TaskPage
     from .known_tasks import KnownTasks
+
+logger = logging.getLogger("polyglot_async")
 
 PAGE_SIZE = 100
 _MOST_EMPTY_PAGES = 20
@@ -74,29 +77,35 @@ class TaskPages:
         self._seen |= unique.keys()
         self._offset += page.received
         self.skipped += page.received - len(page.items)
-        # One page may hold nothing new and not be the end: entries that are no tasks are skipped, and behind an offset
-        # tasks that were started meanwhile push others down. Two in a row are, the same page again, and a circle. With
-        # a cursor a page may be empty because what stands there is filtered out.
-        ids = [task.task_id for task in page.items]
-        has_cursor = self._cursor is not None or page.next_cursor is not None
-        repeats = bool(ids) and (has_cursor or ids == self._last_ids)
-        is_empty_end = not page.received and page.next_cursor is None
-        most_without_new = 1 if page.received else _MOST_EMPTY_PAGES
-        is_end = is_empty_end or (not new and (repeats or self._without_new >= most_without_new))
-        self._without_new, self._last_ids = 0 if new else self._without_new + 1, ids
-        followed_to_the_end = self._cursor is not None and page.next_cursor is None
-        counted = page.total is not None and self._offset >= page.total and page.next_cursor is None
-        repeated = page.next_cursor is not None and page.next_cursor == self._cursor
-        self.has_next = not (is_end or followed_to_the_end or counted or repeated)
+        counted = page.total is not None and self._offset >= page.total
         # A page that only repeats may be all that this service shows of a longer list.
-        self.reached_end = is_empty_end or followed_to_the_end or counted
+        self.reached_end = page.next_cursor is None and (not page.received or self._cursor is not None or counted)
+        repeats_cursor = page.next_cursor is not None and page.next_cursor == self._cursor
+        self.has_next = not (self.reached_end or repeats_cursor or self._is_given_up(page, new))
         self._cursor = page.next_cursor
         if self._known is not None:
             now = self._transport.runtime.unix_time()
             self._known.record_page(self.reading, new, now, is_end=self.reached_end)
-        if is_end:
+        if not new and not self.has_next:
             raise StopAsyncIteration
         return page if len(new) == len(page.items) else attrs.evolve(page, items=new)
+
+    def _is_given_up(self, page: TaskPage, new: Sequence[Task]) -> bool:
+        """Return whether nothing new is expected after a page.
+
+        One may hold nothing new and not be the end: entries that are no tasks are skipped, and behind an offset tasks
+        that were started meanwhile push others down. Two in a row are, the same page again, and a circle. With a cursor
+        a page may be empty because what stands there is filtered out.
+        """
+        ids = [task.task_id for task in page.items]
+        has_cursor = self._cursor is not None or page.next_cursor is not None
+        repeats = bool(ids) and (has_cursor or ids == self._last_ids)
+        self._last_ids = ids
+        self._without_new = 0 if new else self._without_new + 1
+        is_empty_too_often = not page.received and self._without_new >= _MOST_EMPTY_PAGES
+        if is_empty_too_often and page.next_cursor is not None:
+            logger.warning("the list of tasks is given up after %d empty pages in a row", self._without_new)
+        return not new and (repeats or (bool(page.received) and self._without_new > 1) or is_empty_too_often)
 
 
 @attrs.define(eq=False, repr=False)

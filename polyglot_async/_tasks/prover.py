@@ -11,10 +11,11 @@ import attrs
 from .._api.status_errors import http_date
 from .._errors import PolyglotError, RateLimitError, ServiceUnavailableError
 from .._http.retry import LONGEST_RETRY_AFTER, delay, is_outage
+from .inquiry import Inquiry
 from .known_tasks import FAR, KnownTasks, Listing, SentMedia, media_kind
 from .pagination import PAGE_SIZE, TaskPages
 from .proof import Proof, Submission, decide, is_same_media, kept_kinds
-from .sightings import PROMPT_SECONDS, UNKNOWN_SECONDS, OwnTask
+from .sightings import OwnTask
 from .sources import SourceReader
 
 if TYPE_CHECKING:
@@ -26,28 +27,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("polyglot_async")
 
-_MOST_LOOKS = 8
-_MOST_UNSURE_LOOKS = 3
 _MOST_CANDIDATES = 50
 _MOST_FAILURES = 3
 _LONGEST_ANSWER = 60.0
 _LONGEST_LISTING = 600.0
 """The limits may make a long list wait for minutes."""
 _SHOWN_NAMES = 3
-
-
-@attrs.define(eq=False, repr=False)
-class _Inquiry:
-    """Submissions that one caller asks about, what is known of each so far, and how the inquiry ended."""
-
-    submissions: Sequence[Submission]
-    timeout: float
-    proofs: list[Proof | None] = attrs.field(init=False)
-    is_answered: bool = attrs.field(default=False, init=False)
-    outage: ServiceUnavailableError | None = attrs.field(default=None, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.proofs = [None] * len(self.submissions)
 
 
 @attrs.define(eq=False, repr=False)
@@ -64,8 +49,8 @@ class Prover:
     known: KnownTasks
     under_way: dict[RequestBody, anyio.Event] = attrs.field(factory=dict, init=False)
     _reader: SourceReader = attrs.field(init=False)
-    _waiting: list[_Inquiry] = attrs.field(factory=list, init=False)
-    _lock: anyio.Lock | None = attrs.field(default=None, init=False)
+    _waiting: list[Inquiry] = attrs.field(factory=list, init=False)
+    _is_looking: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._reader = SourceReader(self._transport)
@@ -76,13 +61,15 @@ class Prover:
         Raises:
             ServiceUnavailableError: the service did not come back in that time.
         """
-        self._lock = self._lock or anyio.Lock()  # made here: a lock belongs to the event loop that waits for it
-        inquiry = _Inquiry(submissions, timeout)
+        inquiry = Inquiry(submissions, timeout)
         self._waiting.append(inquiry)
         try:
-            async with self._lock:
-                if not inquiry.is_answered:
-                    await self._answer(list(self._waiting), timeout)
+            while not inquiry.is_answered:
+                if self._is_looking:
+                    await inquiry.changed.wait()
+                    inquiry.changed = anyio.Event()
+                else:
+                    await self._look_for_all(inquiry)
         except BaseException:
             self._give_back(inquiry)
             raise
@@ -98,58 +85,48 @@ class Prover:
         source = await self._reader.read_one(task, submission)
         return source is not None and is_same_media(submission, source) is True
 
-    def _give_back(self, inquiry: _Inquiry) -> None:
+    def _give_back(self, inquiry: Inquiry) -> None:
         """Forget what was found for a caller who does not get it."""
         for proof in inquiry.proofs:
             if proof is not None and proof.task is not None:
                 self.known.forget(proof.task.task_id)
 
-    async def _answer(self, inquiries: Sequence[_Inquiry], timeout: float) -> None:
-        """Look at the list until every submission has its proof; absence takes two looks at a complete list."""
-        waited: float | None = None  # since the first look that was complete
-        is_confirmed = False
+    async def _look_for_all(self, own: Inquiry) -> None:
+        """Look at the list for all who wait, until the caller's own inquiry is answered."""
+        self._is_looking = True
         try:
-            for look in range(_MOST_LOOKS):
-                proofs, complete = await self._look_for(inquiries, timeout)
+            while True:
+                inquiries = [inquiry for inquiry in self._waiting if not inquiry.is_answered]
+                complete = await self._look_for(inquiries, own.timeout)
                 # How late the list may be is asked after the look: the look itself may have shown that it is later.
-                recheck_delay = self._recheck_delay(inquiries)
-                is_confirmed = complete and waited is not None and waited >= recheck_delay
-                waited = 0.0 if complete and waited is None else waited
-                may_be_confirmed = waited is not None and any(proof.absent for proof in proofs)
-                has_ended = is_confirmed or (look >= _MOST_UNSURE_LOOKS and not may_be_confirmed)
-                if has_ended or all(proof.task for proof in proofs):
-                    break
-                seconds = PROMPT_SECONDS * (look + 1)  # a source that is missing, or a list that is late, may come
-                if waited is not None and may_be_confirmed:
-                    # Looked at on the way too: most tasks that are late come soon.
-                    seconds = min(max(recheck_delay - waited, PROMPT_SECONDS), UNKNOWN_SECONDS)
-                await self._pause(inquiries, seconds)
-                waited = None if waited is None else waited + seconds
+                list_delay = self.known.sightings.recheck_delay
+                pauses = [inquiry.look_ended(complete=complete, list_delay=list_delay) for inquiry in inquiries]
+                if own.is_answered:
+                    return
+                left = [inquiry for inquiry in inquiries if not inquiry.is_answered]
+                await self._pause(left, seconds := min(filter(None, pauses)))
+                for inquiry in left:
+                    inquiry.passed(seconds)
                 self._reader.forget_all_but(self.known.own)
         except ServiceUnavailableError as outage:
             for inquiry in inquiries:
-                if inquiry.timeout <= timeout:  # it has waited for as long as it would by itself
-                    inquiry.outage, inquiry.is_answered = outage, True
-            return
-        for inquiry in inquiries:
-            inquiry.is_answered = True
-            if not is_confirmed:
-                single = Proof(reason="the list of tasks could be read only once")
-                inquiry.proofs = [single if proof and proof.absent else proof for proof in inquiry.proofs]
+                if inquiry.timeout <= own.timeout:  # it has waited for as long as it would by itself
+                    inquiry.fail(outage)
+        finally:
+            self._is_looking = False
+            others = (inquiry for inquiry in self._waiting if inquiry is not own and not inquiry.is_answered)
+            if (other := next(others, None)) is not None:
+                other.changed.set()  # it takes over
 
-    def _recheck_delay(self, inquiries: Sequence[_Inquiry]) -> float:
-        late = max(submission.late_seconds for inquiry in inquiries for submission in inquiry.submissions)
-        return max(self.known.sightings.recheck_delay, late)
-
-    async def _pause(self, inquiries: Sequence[_Inquiry], seconds: float) -> None:
+    async def _pause(self, inquiries: Sequence[Inquiry], seconds: float) -> None:
         names = [submission.name for inquiry in inquiries for submission in inquiry.submissions]
         logger.info(
             "%s may or may not have been accepted: looking again in %.0f s", ", ".join(names[:_SHOWN_NAMES]), seconds
         )
         await self._transport.runtime.sleep(seconds)
 
-    async def _look_for(self, inquiries: Sequence[_Inquiry], timeout: float) -> tuple[list[Proof], bool]:
-        """Look once for all that was not found yet; return the proofs, and whether the list was complete."""
+    async def _look_for(self, inquiries: Sequence[Inquiry], timeout: float) -> bool:
+        """Look once for all that was not found yet; return whether the list was complete."""
         left = [
             (inquiry, number)
             for inquiry in inquiries
@@ -164,12 +141,12 @@ class Prover:
             proofs, complete = await self._look(submissions, timeout)
         for (inquiry, number), proof in zip(left, proofs, strict=True):
             inquiry.proofs[number] = proof
-            if proof.task is not None:
+            if proof.task is not None and inquiry in self._waiting:  # else whoever asked has left
                 submission, now = inquiry.submissions[number], self._transport.runtime.unix_time()
                 size, digest = submission.size, submission.digest
                 media = None if size is None else SentMedia(submission.name, size, digest)
                 self.known.add_own(proof.task.task_id, OwnTask(now, submission.since, submission.url_key), media)
-        return proofs, complete
+        return complete
 
     async def _wait_for_equals(self, found: Sequence[Submission]) -> bool:
         """Wait for answers to submissions of the same media, and return whether there are any.

@@ -534,43 +534,6 @@ async def test_many_callers_do_not_wait_for_a_dead_service_one_after_the_other(m
 # -- cancelled
 
 
-async def test_a_task_that_was_found_for_a_caller_who_has_left_is_found_again(misbehaving, client_of, passing_time):
-    """Cancelled between the two looks that another one needs: what was found must not count as somebody's."""
-    server = misbehaving()
-    scopes = [anyio.CancelScope() for _ in range(3)]
-    looks = 0
-
-    async def sleep(seconds):
-        nonlocal looks
-        await passing_time.sleep(seconds)
-        looks += seconds >= 10
-        if seconds >= 10 and looks == 1:  # the other two come to wait for the next look, together
-            while server.heads < 4:
-                await anyio.sleep(0.001)
-            await anyio.sleep(0.1)
-        elif seconds >= 10 and looks == 2:
-            for scope in scopes[1:]:
-                scope.cancel()
-            await anyio.lowlevel.checkpoint()
-
-    async def cancelled(number, data):
-        while server.heads <= number:
-            await anyio.sleep(0.001)
-        with scopes[number]:
-            await upload(client, data)
-
-    async with client_of(server, runtime=attrs.evolve(passing_time, sleep=sleep)) as client:
-        await upload(client, *KNOWN[::-1])
-        server.steps += [NOT_MADE, LOST, NOT_MADE]
-        async with anyio.create_task_group() as tasks:
-            for number, data in enumerate((b"ID3 first", SMALL, OTHER)):
-                tasks.start_soon(cancelled, number, data)
-        assert [False, True, True] == [scope.cancelled_caught for scope in scopes]
-        server.steps.append(NOT_MADE)
-        assert SMALL == made_from(server, await upload(client, SMALL))
-    assert 1 == [made.media for made in server.made].count(SMALL)
-
-
 # -- the media and the way of its bytes
 
 
