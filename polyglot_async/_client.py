@@ -50,7 +50,8 @@ class AsyncPolyglot:
     """A client of the Polyglot Voice API, for asyncio and Trio.
 
     Use it as `async with AsyncPolyglot() as client:`, or call `aclose()` at the end. One client serves any number of
-    concurrent calls of one event loop, and they share its connections, limits and poller: make one and keep it.
+    concurrent calls of one event loop, and they share its connections, limits and poller: make one and keep it. In a
+    process that was forked it begins with no connections; one with an `http_client` of yours has to be made anew there.
 
     Args:
         api_key: an `sk_` key, a session JWT, or a sync or async callable that returns one; a callable is asked once

@@ -1,8 +1,8 @@
 """What identifies media: a key for its whole content and the options, and a digest that is taken while it is sent.
 
 A key says whether the same work was submitted before, whatever the file is called. A `MediaDigest` can be compared with
-what `GET /transcriptions/{id}/source` shows: one small request tells that a task was made from other media, one or two
-that it was made from this.
+what `GET /transcriptions/{id}/source` shows: one small request tells that a task was made from other media. That it was
+made from these, the whole tells, where it is not too large to be fetched.
 """
 
 from __future__ import annotations
