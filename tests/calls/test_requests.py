@@ -71,6 +71,7 @@ async def test_options_that_are_not_given_are_not_sent(api, connect):
     from_url = api.post("/transcriptions/from-url").mock(return_value=CALLS["from_url"].response())
     async with connect() as client:
         await client.transcriptions.upload(AUDIO)
+    async with connect() as client:  # one client would not take the same task for both
         await client.transcriptions.from_url("https://media.example/a.mp3")
     fields, files = parsed_form(upload.calls.last.request)
     assert ({}, ["file"]) == (fields, list(files))
