@@ -6,7 +6,7 @@ from contextlib import closing
 
 def rows(path, *columns):
     """Return these columns of all items."""
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as database:
         return database.execute(f"SELECT {', '.join(columns)} FROM items").fetchall()
 
 

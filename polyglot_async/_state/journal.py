@@ -1,7 +1,7 @@
 """A batch's journal: its items in a SQLite file, so that they survive kill -9.
 
-Each move of an item that a later run has to know is on the disk before the next step is taken (WAL, synchronous FULL).
-One process writes at a time; anyone may read.
+Each move of an item that a later run has to know is on the disk before the next step is taken, and in the journal's own
+file: nothing is lost if what lies beside it is. One process writes at a time; anyone may read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,16 @@ from anyio import to_thread
 from .._api.endpoints import options_text
 from .._errors import JournalError
 from .items import AMBIGUOUS_STATES, ItemRecord, State
-from .journal_file import check, check_in_place, connect, create_file, lock, sqlite_errors
+from .journal_file import (
+    LOCK_TIMEOUT,
+    become_writer,
+    check,
+    check_writer,
+    connect,
+    create_file,
+    lock,
+    sqlite_errors,
+)
 from .usage import Usage
 
 if TYPE_CHECKING:
@@ -38,11 +47,10 @@ _UPSERT = (
 class Journal:
     """A batch's journal; open it with `locked_journal`. Each call is one transaction, in a worker thread."""
 
-    def __init__(self, database: sqlite3.Connection, path: Path, file_stat: os.stat_result) -> None:
+    def __init__(self, database: sqlite3.Connection, path: Path) -> None:
         self._database = database
         self._path = path
-        self._absolute_path = path.absolute()  # whatever becomes of the current folder
-        self._file_stat = file_stat
+        self._mark = sqlite_errors(path, lambda: become_writer(database))
         self._usage: Callable[[], Usage] | None = None
         self._limiter = anyio.CapacityLimiter(1)
 
@@ -88,10 +96,11 @@ class Journal:
 
         def save() -> None:
             with self._database:
+                self._database.execute("BEGIN IMMEDIATE")
+                check_writer(self._database, self._path, self._mark)
                 self._database.execute(statement, values)
                 if usage is not None:
                     self._database.execute("INSERT OR REPLACE INTO notes VALUES ('usage', ?)", (usage,))
-            check_in_place(self._database, self._absolute_path, self._file_stat)
 
         await self._do(save)
 
@@ -108,15 +117,15 @@ def locked_journal(path: str | os.PathLike[str]) -> Iterator[Journal]:
 
     Raises:
         JournalError: another batch is writing it, another version made it, it has other names (hard links), or it is no
-            journal. A write raises it where the file was moved, deleted or replaced.
+            journal. A write raises it where the file was moved, deleted or replaced, or another batch writes it since.
     """
     if os.fspath(path) in {"", ":memory:"}:
         raise JournalError(f"{path!r} is no file: a journal has to survive its process")
     path = Path(path)
     with closing(lock(path)):
-        file_stat = create_file(path)
+        create_file(path)
         with closing(connect(path)) as database:
-            yield Journal(database, path, file_stat)
+            yield Journal(database, path)
 
 
 def read_journal(path: str | os.PathLike[str]) -> tuple[list[ItemRecord], Usage]:
@@ -130,7 +139,9 @@ def read_journal(path: str | os.PathLike[str]) -> tuple[list[ItemRecord], Usage]
         raise JournalError(f"{path}: there is no such journal")
 
     def read() -> tuple[list[ItemRecord], Usage]:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        # Not "ro": what a killed process has left half-written is undone by the first one to open the file.
+        address = f"{path.absolute().as_uri()}?mode=rw"
+        with closing(sqlite3.connect(address, uri=True, timeout=LOCK_TIMEOUT)) as database:
             check(database, path)
             return list(_records(database, "ORDER BY updated_at", ())), _usage(database)
 

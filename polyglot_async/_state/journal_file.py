@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 VERSION = 2
+LOCK_TIMEOUT = 30.0
+"""Seconds for which a write waits for those who read, and a reader for a write."""
 _APPLICATION_ID = 0x506F6C79  # "Poly", so that another program's database is not taken for a journal
 _SCHEMA = """
 CREATE TABLE items (
@@ -52,49 +54,26 @@ def lock(path: Path) -> sqlite3.Connection:
     return sqlite_errors(path, begin)
 
 
-def create_file(path: Path) -> os.stat_result:
-    """Create the file of a journal where there is none; return its stat, by which `check_in_place` knows it again.
+def create_file(path: Path) -> None:
+    """Create the file of a journal where there is none.
 
     Raises:
         JournalError: it has other names (hard links), or cannot be created.
     """
 
-    def begin() -> os.stat_result:
+    def begin() -> None:
         _make_private(path)
         found = path.stat()
-        # SQLite keeps what was written last beside the name that it was opened by, and so does our lock: under another
-        # name a run would not know what an earlier one has paid for. A folder has links of its own (each folder in it
-        # has one, ".."): what is no file is refused when it is opened.
+        # What a killed process was in the middle of writing is undone from a file beside the name that it was opened
+        # by: opened by another name it would be half-written, and undone later, by the first name, with all that came
+        # after. A folder has links of its own (each folder in it has one, ".."): what is no file is refused later.
         if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
             raise JournalError(
-                f"{path}: this journal has {found.st_nlink} names (hard links), and two runs could write it at once "
-                "without knowing of each other. Delete the other names, or make a copy and pass that"
+                f"{path}: this journal has {found.st_nlink} names (hard links), and SQLite mends what a killed process "
+                "has left only by the name that it used. Delete the other names, or make a copy and pass that"
             )
-        return found
 
-    return sqlite_errors(path, begin)
-
-
-def check_in_place(database: sqlite3.Connection, path: Path, file_stat: os.stat_result) -> None:
-    """Check that a journal is still the file that was opened at `path`.
-
-    Where it is not, the database is checkpointed first, so that the file holds all that was written, wherever it is.
-
-    Raises:
-        JournalError: it was moved, deleted or replaced: a run that opens the path now would not know what is written.
-    """
-    try:
-        is_in_place = os.path.samestat(path.stat(), file_stat)
-    except OSError:
-        is_in_place = False
-    if not is_in_place:
-        # Else what was written last would stay beside the old name, where nobody who opens the new one finds it.
-        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        raise JournalError(
-            f"{path}: this journal was moved, deleted or replaced while a batch was writing it, and only it knows what "
-            "was sent. Put it back before the next run; if it is deleted, look up what was started in the account's "
-            "list of tasks, and leave those files out"
-        )
+    sqlite_errors(path, begin)
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -105,13 +84,15 @@ def connect(path: Path) -> sqlite3.Connection:
     """
 
     def begin() -> sqlite3.Connection:
-        database = sqlite3.connect(path, timeout=10, check_same_thread=False)
+        database = sqlite3.connect(path, timeout=LOCK_TIMEOUT, check_same_thread=False)
         try:
             if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 marks = f"PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {VERSION};"
                 database.executescript(f"BEGIN; {marks} {_SCHEMA} COMMIT;")
             check(database, path)
-            database.execute("PRAGMA journal_mode = WAL")
+            # Not a write-ahead log, as earlier versions had: what was written stands in this file alone, however the
+            # process ends, for whoever renames or copies it, or deletes what lies beside it.
+            database.execute("PRAGMA journal_mode = TRUNCATE")
             # Each step must outlive a power cut: a lost "left" could be paid for twice.
             database.execute("PRAGMA synchronous = FULL")
         except BaseException:
@@ -120,6 +101,28 @@ def connect(path: Path) -> sqlite3.Connection:
         return database
 
     return sqlite_errors(path, begin)
+
+
+def become_writer(database: sqlite3.Connection) -> str:
+    """Note in a journal that a further process writes it from now on, and return the mark by which it is known."""
+    with database:
+        database.execute("INSERT INTO notes VALUES ('writer', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1")
+        return _writer(database)
+
+
+def check_writer(database: sqlite3.Connection, path: Path, mark: str) -> None:
+    """Check, in the transaction of a write, that nobody else has begun to write since.
+
+    The lock alone is not enough: it is a file that anyone may delete.
+
+    Raises:
+        JournalError: another batch has.
+    """
+    if _writer(database) != mark:
+        raise JournalError(
+            f"{path}: another batch has begun to write this journal, which its lock ({path.name}.lock) prevents unless "
+            "it is deleted. The other batch goes on, and this one ends: leave that file in its place while a batch runs"
+        )
 
 
 def check(database: sqlite3.Connection, path: Path) -> None:
@@ -142,7 +145,18 @@ def sqlite_errors(path: Path, action: Callable[[], T]) -> T:
     try:
         return action()
     except (sqlite3.Error, OSError, ValueError) as error:  # ValueError: what stands in it was written by something else
-        raise JournalError(f"{path}: the journal cannot be used: {error}") from error
+        if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_READONLY_DBMOVED:
+            raise JournalError(f"{path}: the journal cannot be used: {error}") from error
+        # SQLite compares the file at the path with the one that it has open, before each write.
+        raise JournalError(
+            f"{path}: this journal was moved, deleted or replaced while a batch was writing it, and only it knows what "
+            "was sent. Put it back before the next run; if it is deleted, look up what was started in the account's "
+            "list of tasks, and leave those files out"
+        ) from error
+
+
+def _writer(database: sqlite3.Connection) -> str:
+    return str(database.execute("SELECT value FROM notes WHERE name = 'writer'").fetchone())
 
 
 def _make_private(path: Path) -> None:

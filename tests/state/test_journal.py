@@ -3,6 +3,7 @@
 import contextlib
 import os
 import resource
+import shutil
 import signal
 import sqlite3
 import stat
@@ -52,7 +53,8 @@ def script():
 
     def start(program, *arguments):
         command = [sys.executable, "-c", program, *map(str, arguments)]
-        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        started.append(subprocess.Popen(command, text=True, **pipes))
         return started[-1]
 
     yield start
@@ -128,9 +130,8 @@ async def test_only_the_owner_can_read_it(journal, path):
     """Names and paths of recordings stand in it."""
     assert 0o600 == stat.S_IMODE(path.stat().st_mode)
     await journal.write(record())
-    beside = [file for file in path.parent.glob(f"{path.name}-*") if file.stat().st_size]
-    assert [0o600] * len(beside) == [stat.S_IMODE(file.stat().st_mode) for file in beside]
-    assert beside, "the write-ahead log holds records too"
+    beside = [file.stat() for file in path.parent.glob(f"{path.name}-*")]
+    assert [0o600] == [stat.S_IMODE(found.st_mode) for found in beside], "records pass through the rollback journal too"
 
 
 async def test_the_count_of_requests_is_kept_with_every_step(path, anyio_backend):
@@ -210,7 +211,7 @@ async def test_a_second_process_is_refused_until_the_first_is_gone_however_it_we
 
 @pytest.mark.parametrize("folder", [".", "elsewhere"])
 async def test_a_journal_with_another_name_is_refused_under_each_of_them(path, script, anyio_backend, folder):
-    """What is written last stands beside the name by which it was opened, and so does the lock."""
+    """What mends it after a kill stands beside the name by which it was opened, and so does the lock."""
     holder = script(HOLDER, path)
     assert "holding\n" == holder.stdout.readline()
     link = path.parent / folder / "other.db"
@@ -252,6 +253,128 @@ async def test_a_journal_that_is_no_longer_in_its_place_ends_the_run_that_writes
                 await journal.write(record(key, State.LEFT))
     if what != "deleted":
         assert State.LEFT == states(aside)["first"], "nothing that was written is lost"
+
+
+ON_DEMAND = """
+import sys
+import anyio
+from polyglot_async import JournalError
+from polyglot_async._state.journal import ItemRecord, State, locked_journal
+async def main():
+    with locked_journal(sys.argv[1]) as journal:
+        print("ready", flush=True)
+        for key in sys.stdin:
+            try:
+                await journal.write(ItemRecord(key=key.strip(), state=State.LEFT))
+                print("written", flush=True)
+            except JournalError as error:
+                print(error, flush=True)
+anyio.run(main)
+"""
+
+
+@pytest.fixture
+def writer(script, path):
+    """Writes a record when it is asked to, in a process, and returns what it says of it."""
+    running = script(ON_DEMAND, path)
+    assert "ready\n" == running.stdout.readline()
+
+    def write(key):
+        running.stdin.write(f"{key}\n")
+        running.stdin.flush()
+        return running.stdout.readline()
+
+    write.process = running
+    return write
+
+
+async def test_a_writer_whose_lock_was_deleted_ends_before_it_writes_over_a_second_one(path, writer, anyio_backend):
+    """Its next item's last byte is not sent then: that waits for the write."""
+    assert "written\n" == writer("mine")
+    path.with_name(f"{path.name}.lock").unlink()
+    assert "written\n" == writer("alone still")
+    with locked_journal(path) as journal:
+        assert State.LEFT == (await journal.record("alone still")).state, "the second one knows what the first has sent"
+        await journal.write(record("theirs", State.RUNNING, task_id="t-1"))
+        for key in ("theirs", "another"):
+            assert "another batch has begun to write this journal" in writer(key)
+        await journal.write(record("last", State.DONE))
+    assert {"mine": State.LEFT, "alone still": State.LEFT, "theirs": State.RUNNING, "last": State.DONE} == states(path)
+
+
+def renamed(path):
+    return path.rename(path.with_name("elsewhere.db"))
+
+
+def copied_alone(path):
+    return shutil.copy(path, path.with_name("copy.db"))
+
+
+def all_beside_it_deleted(path):
+    for file in path.parent.glob(f"{path.name}?*"):
+        file.unlink()
+    return path
+
+
+def untouched(path):
+    return path
+
+
+@pytest.mark.parametrize("treated", [renamed, copied_alone, all_beside_it_deleted])
+async def test_what_a_killed_process_has_written_stands_in_the_file_alone(path, writer, anyio_backend, treated):
+    assert ["written\n"] * 3 == [writer(key) for key in "abc"]
+    writer.process.send_signal(signal.SIGKILL)
+    writer.process.wait()
+    path = treated(path)
+    assert dict.fromkeys("abc", State.LEFT) == states(path)
+    with locked_journal(path) as journal:
+        assert State.LEFT == (await journal.record("c")).state
+
+
+OF_AN_EARLIER_VERSION = """
+import os, signal, sqlite3, sys
+database = sqlite3.connect(sys.argv[1])
+database.execute("DELETE FROM notes")
+database.commit()
+database.execute("PRAGMA journal_mode = WAL")
+database.execute("UPDATE items SET state = 'left'")
+database.commit()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("treated", [renamed, copied_alone, all_beside_it_deleted, untouched])
+async def test_one_with_a_write_ahead_log_is_converted(path, script, anyio_backend, treated):
+    with locked_journal(path) as journal:
+        await journal.write(record())
+    script(OF_AN_EARLIER_VERSION, path).wait()
+    assert path.with_name(f"{path.name}-wal").stat().st_size
+    assert {"k": State.LEFT} == states(path)
+    with locked_journal(path) as journal:
+        assert [] == [*path.parent.glob("*-wal"), *path.parent.glob("*-shm")]
+        path = treated(path)
+        assert {"k": State.LEFT} == states(path)
+
+
+IN_THE_MIDDLE = """
+import os, signal, sqlite3, sys
+database = sqlite3.connect(sys.argv[1])
+database.execute("PRAGMA cache_size = 1")  # so that pages reach the file before the end
+database.execute("UPDATE items SET name = hex(zeroblob(1000)), state = 'left'")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("first", [read_journal, lambda path: locked_journal(path).__enter__()])
+async def test_what_a_killed_process_was_in_the_middle_of_writing_is_undone(path, script, anyio_backend, first):
+    with locked_journal(path) as journal:
+        for number in range(50):
+            await journal.write(record(f"k{number}"))
+    before = path.read_bytes()
+    script(IN_THE_MIDDLE, path).wait()
+    assert before != path.read_bytes()
+    first(path)
+    assert {State.NEW} == set(states(path).values())
 
 
 async def test_another_current_folder_does_not_move_a_journal(tmp_path, monkeypatch, anyio_backend):
