@@ -222,15 +222,25 @@ class BatchWorker:
 
     async def _note_failure(self, item: Item, task: Task | None, error: PolyglotError) -> None:
         # A media error or a lost connection may be over by the next run; the service's own refusal is for good. A task
-        # that exists and has not failed stays "running", so that the next run fetches it.
+        # that exists and has not failed stays "running", so that the next run fetches it. So does one that is said not
+        # to exist while the list is not there either: then the whole service answers so, and may have it all the same.
         refused = isinstance(error, ApiStatusError) and answered_by(error.body) is AnsweredBy.SERVICE
         if task is None:
             refused = refused and not may_pass(error)
         else:
-            refused = refused and isinstance(error, NotFoundError) and item.record.state is State.RUNNING
+            is_missing = refused and isinstance(error, NotFoundError) and item.record.state is State.RUNNING
+            refused = is_missing and item.store is not None and await self._list_is_there()
         ended = isinstance(error, TaskError) and error.task.status.is_final
         if (refused or ended) and item.record.state is not State.AMBIGUOUS:
             await item.move(State.FAILED, error=str(error))
+
+    async def _list_is_there(self) -> bool:
+        request = endpoints.list_tasks(limit=1, offset=0, cursor=None, filters={})
+        try:
+            await self.transport.call(request, endpoints.parse_page, attempts=Attempts(retries=0))
+        except PolyglotError:
+            return False
+        return True
 
     async def _fetch_result(self, kind: str, call: Callable[[], Awaitable[T]]) -> T:
         """Fetch a result of a task that has ended.
@@ -264,7 +274,8 @@ class BatchWorker:
             try:
                 return await call()
             except PolyglotError as error:
-                if body is not None and not body.can_be_sent:
+                # What the caller's own source has raised is no failure of the service, whatever its class.
+                if body is not None and (error is body.failure or not body.can_be_sent):
                     raise
                 if isinstance(error, RateLimitError):
                     continue

@@ -969,6 +969,31 @@ def test_a_404_at_any_time_is_no_failure_unless_it_lasts(begin, end, tmp_path):
     assert {"a.mp3": type(None)} == errors(in_virtual_time(main))
 
 
+@pytest.mark.parametrize("retry_failed", [False, True])
+@pytest.mark.parametrize("listed", [httpx.Response(404, json={"detail": "Not Found"}), httpx.Response(503)])
+def test_a_404_that_lasts_is_not_believed_while_the_list_is_not_there(listed, retry_failed, tmp_path):
+    """A broken deployment answers so to everything; the next run asks again, and nothing is paid for twice."""
+    journal, sources = tmp_path / "j.db", [("a.mp3", b"a")]
+
+    async def main():
+        service = StubService(lambda _: 100.0)
+        service.hook = lambda call, _: (
+            (listed if call == "list" else httpx.Response(404, json={"detail": "Not Found"}))
+            if anyio.current_time() > 20
+            else None
+        )
+        async with service.client() as client:
+            first = await run(client, sources, journal=journal)
+        left = states(journal)
+        service.hook = lambda *_: None
+        async with service.client() as client:
+            return first, left, await run(client, sources, journal=journal, retry_failed=retry_failed), service.starts
+
+    first, left, second, starts = in_virtual_time(main)
+    assert ({"a.mp3": NotFoundError}, {"a.mp3": "running"}) == (errors(first), left)
+    assert ({"a.mp3": type(None)}, {b"a": 1}) == (errors(second), starts)
+
+
 @pytest.mark.parametrize(("call", "state"), [("get", "failed"), ("result", "running")])
 def test_a_404_that_lasts_for_a_minute_is_believed(call, state, tmp_path):
     async def main():
@@ -1186,6 +1211,26 @@ async def test_an_error_of_the_callers_comes_out_as_it_was(anyio_backend, client
             await anext(outcomes)
             raise error
     assert caught.value is error
+
+
+@pytest.mark.parametrize("error", [ServerError, RateLimitError])
+async def test_an_error_of_a_source_that_is_of_a_class_of_ours_is_no_outage(client, error):
+    """A source may be read through another client. It is not read again here."""
+
+    class Remote(io.BytesIO):
+        def read(self, size=-1):
+            if self.tell() == 1000:
+                failures.append(failure)
+                raise failure
+            return super().read(min(size, 1000))
+
+    failure = error("the other service's", status_code=500, method="GET", url="https://other.test/a.mp3")
+    failures = []
+    with anyio.fail_after(10):
+        outcomes = await run(client, [("a.mp3", Remote(bytes(2000))), ("b.mp3", b"b")])
+    assert failure is outcomes["a.mp3"].error
+    assert [failure] == failures
+    assert outcomes["b.mp3"].ok
 
 
 @pytest.mark.parametrize("call", ["upload", "list", "get", "result"])
