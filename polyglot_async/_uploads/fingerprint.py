@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 TAIL_BYTES = 64 << 10
 _SUMMED_WHOLE = 1 << 20
-_STRIDE, _SUMMED = 64 << 10, 4 << 10
+_STRIDE, _SUMMED = 256 << 10, 4 << 10
 
 _CONTENT_KEY = r"([0-9]{1,19})-([0-9a-f]{64})(?:-[0-9a-f]{16})?"
 
@@ -40,7 +40,7 @@ class MediaDigest:
         size: bytes.
         tail_sha256: SHA-256 of the last `min(size, TAIL_BYTES)` bytes.
         head_sha256: SHA-256 of the first `min(size, TAIL_BYTES)` bytes, where known.
-        checksum: CRC-32 of the first MiB and of 4 KiB in each 64 KiB after it, where known.
+        checksum: CRC-32 of the first MiB and of 4 KiB in each 256 KiB after it, where known.
     """
 
     size: int

@@ -1,10 +1,15 @@
-"""The parsing of answers that come before a request was sent whole."""
+"""Answers that come before a request was sent whole."""
 
+import socket
+import threading
+from unittest.mock import AsyncMock
+
+import httpcore
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyglot_async._http.socket_stream import early_status
+from polyglot_async._http.socket_stream import SLICE, SocketStream, early_status
 
 FINAL = st.sampled_from([101, *range(200, 600)])
 INTERIM = st.sampled_from([100, 102, 103, 199])
@@ -47,3 +52,31 @@ def test_any_bytes_are_parsed_and_none_of_a_final_answer_is_lost(received):
 )
 def test_what_is_no_http_is_status_0(received):
     assert early_status(received) == (0, received)
+
+
+@pytest.mark.anyio
+async def test_a_refusal_ends_a_large_upload_soon_though_the_peer_goes_on_reading():
+    """A peer that takes all at once is looked at now and then; one that makes us wait, each time."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+
+    def read_all():
+        with theirs:
+            theirs.recv(1)
+            theirs.sendall(b"HTTP/1.1 413 Too Large\r\n\r\n")
+            while theirs.recv(1 << 20):
+                pass
+
+    reader = threading.Thread(target=read_all)
+    reader.start()
+    stream = SocketStream(ours, memoryview(bytearray(SLICE)), AsyncMock())
+    chunk, written = bytes(1 << 20), 0
+    try:
+        with pytest.raises(httpcore.WriteError, match="answered 413"):
+            while written < 256 << 20:
+                await stream.write(chunk, 5.0)
+                written += len(chunk)
+    finally:
+        await stream.aclose()
+        reader.join()
+    assert written < 64 << 20
