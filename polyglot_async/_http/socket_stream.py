@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Bytes that are read or sent in one turn of the loop. Measured: below 256 KiB the cost of a turn shows; above 512 KiB the
-# allocator returns the memory of each slice to the system and faults it in again, and the loop lags.
+# Bytes that are read or sent in one turn of the loop. Measured: below 256 KiB the cost of a turn shows; above 512 KiB
+# the allocator returns the memory of each slice to the system and faults it in again, and the loop lags.
 SLICE: Final = 1 << 19
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.\d (\d\d\d)(?=[ \r\n])")
 _STATUS_LINE_BYTES: Final = len(b"HTTP/1.1 200 ")
 _HEAD_END: Final = re.compile(rb"\n\r?\n")
 _LARGEST_EARLY_HEAD: Final = 1 << 16
-# Between looks for an early answer, while the peer takes all that is sent at once: a look in vain costs 60 us, a tenth of
-# what a MiB takes over loopback. A peer that makes us wait is looked at each time.
+# Between looks for an early answer, while the peer takes all that is sent at once: a look in vain costs 60 us, a tenth
+# of what a MiB takes over loopback. A peer that makes us wait is looked at each time.
 _CHECKED_BYTES: Final = 8 << 20
 _CHECK_SECONDS: Final = 1.0  # between checks for an early answer, while the peer takes no byte of the request
 _EARLY_ANSWER_SECONDS: Final = 60.0  # without progress, once a success has come early and there is no write timeout
