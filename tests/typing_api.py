@@ -161,7 +161,6 @@ async def async_batch(client: AsyncPolyglot, paths: list[Path]) -> None:
             check_outcome(outcome)
         assert_type(outcomes.progress, BatchProgress)
         assert_type(outcomes.in_flight, tuple[str, ...])
-        assert_type(outcomes.in_flight_without_id, tuple[str, ...])
         assert_type(outcomes.unreturned_tasks, dict[str, str])
     async with client.batch(endless(), results=("srt", "txt"), out="subs", on_uncertain="raise", retry_failed=True):
         pass
@@ -260,7 +259,6 @@ def sync_batch(client: Polyglot, paths: Iterator[Path]) -> None:
         assert_type(list(outcomes), list[Outcome])
         assert_type(outcomes.progress, BatchProgress)
         assert_type(outcomes.in_flight, tuple[str, ...])
-        assert_type(outcomes.in_flight_without_id, tuple[str, ...])
         assert_type(outcomes.unreturned_tasks, dict[str, str])
     client.batch(["a.mp3"], concurrency="2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 

@@ -76,15 +76,10 @@ class BatchStats:
         return tasks
 
     def in_flight(self) -> tuple[str, ...]:
-        """Return the names of what is at the service, or may be."""
-        return tuple(item.record.name for item in self._in_flight())
-
-    def in_flight_without_id(self) -> tuple[str, ...]:
-        """Return the names of those of which no task id is known."""
-        return tuple(item.record.name for item in self._in_flight() if item.record.task_id is None)
-
-    def _in_flight(self) -> tuple[Item, ...]:
-        return *tuple(self.processing), *tuple(self.uploading)
+        """Return the names of those, and of what may be at the service without an id that is known."""
+        tasks = self.unreturned_tasks()
+        others = (*tuple(self.processing), *tuple(self.uploading))
+        return *tasks.values(), *(item.record.name for item in others if item.record.task_id not in tasks)
 
     async def report(self) -> None:
         """Call `on_progress`.

@@ -17,8 +17,8 @@ _EXTRA = frozenset({"click", "rich"})
 def main(arguments: Sequence[str] | None = None, *, runtime: Runtime | None = None) -> int:
     """Run `polyglot` with these arguments (default: the process's own) and return the exit code.
 
-    0 is success, 1 a failure, 2 wrong usage or input (nothing was sent), 130 Ctrl-C, 141 a closed pipe, 143 SIGTERM.
-    Tests pass `runtime` to replace clock and sleep.
+    0 is success, 1 a failure, 2 wrong usage or input (nothing was sent), 130 Ctrl-C, 141 a closed pipe, 143 SIGTERM
+    or a closed terminal. Tests pass `runtime` to replace clock and sleep.
     """
     try:
         return _run(sys.argv[1:] if arguments is None else arguments, runtime)

@@ -41,7 +41,7 @@ def run(arguments: Sequence[str], runtime: Runtime | None = None) -> int:
     settings = Settings(json="--json" in arguments)  # click may fail before it has read --json
     if runtime is not None:
         settings.runtime = runtime
-    with _sigterm_as_interrupt() as terminated, _log_to_stderr(settings):
+    with _termination_as_interrupt() as terminated, _log_to_stderr(settings):
         try:
             code = polyglot.main(list(arguments), prog_name="polyglot", standalone_mode=False, obj=settings)
         except OutputClosedError:
@@ -88,12 +88,15 @@ def _print_report(settings: Settings, report: ErrorReport) -> None:
 
 
 @contextlib.contextmanager
-def _sigterm_as_interrupt() -> Iterator[list[bool]]:
-    """Make SIGTERM end a command as cleanly as Ctrl-C; the list is non-empty once it came."""
+def _termination_as_interrupt() -> Iterator[list[bool]]:
+    """Make SIGTERM and SIGHUP end a command as cleanly as Ctrl-C; the list is non-empty once one of them came."""
     received: list[bool] = []
 
-    def handler(_number: int, _frame: FrameType | None) -> None:
+    def handler(number: int, _frame: FrameType | None) -> None:
         received.append(True)
+        if number != signal.SIGTERM:
+            # SIGHUP comes from the kernel and again from the shell: a second interruption would cut the first short.
+            signal.signal(number, signal.SIG_IGN)
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
             # A shell's background job ignores SIGINT, and SIGTERM still has to end it.
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -102,11 +105,17 @@ def _sigterm_as_interrupt() -> Iterator[list[bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield received
         return
-    previous = signal.signal(signal.SIGTERM, handler)
+    numbers = [signal.SIGTERM]
+    # Not where it is ignored, as under nohup. Windows has none.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    previous = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield received
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, action in previous.items():
+            if signal.getsignal(number) is handler:  # else the process ends, and is not to be killed on its last steps
+                signal.signal(number, action)
 
 
 @contextlib.contextmanager

@@ -49,7 +49,7 @@ class IncompleteError(click.ClickException):
 
 
 class InterruptedCommandError(Exception):
-    """Ctrl-C or SIGTERM; the message says what was done so far."""
+    """Ctrl-C, SIGTERM or SIGHUP; the message says what was done so far."""
 
 
 @attrs.frozen

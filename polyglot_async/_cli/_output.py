@@ -64,6 +64,7 @@ def write(content: str | bytes) -> None:
         _discard_buffer(stream)
         if isinstance(error, BrokenPipeError):
             raise OutputClosedError from None
+        error.filename = "standard output"
         raise
 
 

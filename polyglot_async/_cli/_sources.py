@@ -55,8 +55,10 @@ class Source:
         return self.given if self.path is not None else bare_url(self.given)
 
 
-def find_sources(arguments: Iterable[str]) -> list[Source]:
+def find_sources(arguments: Iterable[str], repeated: list[Source] | None = None) -> list[Source]:
     """Return what the arguments name, each file once; folders are searched for media files.
+
+    What names a file or a URL that was named before is appended to `repeated`.
 
     Raises:
         InputError: something is missing, unreadable or empty. Files found in folders are not opened: one bad file in
@@ -67,7 +69,9 @@ def find_sources(arguments: Iterable[str]) -> list[Source]:
     for argument in arguments:
         try:
             for source in _expand(argument):
-                found.setdefault(source.path.resolve() if source.path is not None else source.given, source)
+                key = source.path.resolve() if source.path is not None else source.given
+                if found.setdefault(key, source) is not source and repeated is not None:
+                    repeated.append(source)
         except InputError as error:
             problems.append(error.message)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name

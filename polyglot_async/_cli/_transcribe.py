@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -86,7 +87,7 @@ class TranscribeRun:
     _display: BatchDisplay = attrs.field(init=False)
     _summary: RunSummary = attrs.field(init=False)
     _stream: BatchStream | None = attrs.field(default=None, init=False)
-    _stdout_closed: bool = attrs.field(default=False, init=False)
+    _stdout_error: OutputClosedError | OSError | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._display = BatchDisplay(len(self.sources), enabled=not self.settings.verbose)
@@ -141,6 +142,7 @@ class TranscribeRun:
 
         Raises:
             IncompleteError: some sources have no result.
+            OSError: stdout could not be written to, as on a full disk.
         """
         summary, options = self._summary, self.options
         skipped = summary.not_ended(self.sources)
@@ -157,6 +159,8 @@ class TranscribeRun:
             raise IncompleteError(summary.counts(), summary.to_json())
         if not self.settings.json and (summary.skipped or (stdout_is_terminal() and summary.total > 1)):
             print_note(f"outcome: {summary.counts()}")
+        if isinstance(self._stdout_error, OSError):
+            raise self._stdout_error
 
     async def _transcribe_all(self, client: AsyncPolyglot) -> None:
         request = self.options.request
@@ -187,13 +191,13 @@ class TranscribeRun:
             if isinstance(error, OSError):
                 stream.give_back()  # a later run fetches it again
         self._summary.add(source, error, secret=self.settings.api_key)
-        if self._stdout_closed:
+        if self._stdout_error is not None:
             return
         try:
             self._print_outcome(source, outcome, files, error)
-        except OutputClosedError:
-            # The reader has gone, but what is under way is paid for, so its files are still written.
-            self._stdout_closed = True
+        except (OutputClosedError, OSError) as problem:
+            # The reader has gone, or the disk is full. What is under way is paid for, so its files are still written.
+            self._stdout_error = problem
 
     def _save(self, transcript: Transcript, base: Path, files: list[Path]) -> Exception | None:
         """Write as many files as possible, append their paths to `files`, and return the first problem."""
@@ -243,7 +247,7 @@ class TranscribeRun:
         }
 
     def _print_skipped_json(self) -> None:
-        if self._stdout_closed:
+        if self._stdout_error is not None:
             return
         with contextlib.suppress(OutputClosedError):
             for source, record in self._summary.skipped.items():
@@ -269,8 +273,8 @@ class TranscribeRun:
         if self._stream is None or local_server:
             return []
         tasks = self._unreturned_tasks(local_server=local_server)
-        with_id = [f"{name} ({task_id})" for task_id, name in tasks.items()]
-        return with_id + [bare_url(name) for name in self._stream.in_flight_without_id]
+        without_id = Counter(map(bare_url, self._stream.in_flight)) - Counter(tasks.values())
+        return [*(f"{name} ({task_id})" for task_id, name in tasks.items()), *without_id.elements()]
 
     def _unreturned_tasks(self, *, local_server: bool) -> dict[str, str]:
         if self._stream is None or local_server:  # a local server has ended with this process

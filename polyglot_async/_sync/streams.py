@@ -178,13 +178,11 @@ class SyncBatch:
 
     @property
     def in_flight(self) -> tuple[str, ...]:
-        """Names of the items whose tasks go on at the service, or may: after an early end, what was left running."""
-        return () if self._stream is None else self._stream.in_flight
+        """Names of the items that are at the service, or may be, and whose outcomes were not returned yet.
 
-    @property
-    def in_flight_without_id(self) -> tuple[str, ...]:
-        """Names of the items in flight of which no task id is known: only `list` may show what became of them."""
-        return () if self._stream is None else self._stream.in_flight_without_id
+        One that is not among `unreturned_tasks` too has no id yet: only `list` may show what became of it.
+        """
+        return () if self._stream is None else self._stream.in_flight
 
     @property
     def unreturned_tasks(self) -> dict[str, str]:

@@ -76,6 +76,7 @@ def ignore_ctrl_c() -> None:
         (signal.SIGINT, None, (130, "interrupted")),
         (signal.SIGTERM, None, (143, "terminated")),
         (signal.SIGTERM, ignore_ctrl_c, (143, "terminated")),
+        (signal.SIGHUP, None, (143, "terminated")),
     ],
 )
 def test_a_signal_ends_it_with_one_line_that_names_the_tasks_left(started, number, before, ends):
@@ -86,6 +87,33 @@ def test_a_signal_ends_it_with_one_line_that_names_the_tasks_left(started, numbe
     assert (running.returncode, out) == (code, "")
     name = f"slow-{next(NUMBERS) - 1}.wav"
     assert err == f"{word}: 0 of 1 done; submitted, or possibly: {name} ({task_id}) (check: polyglot list)\n"
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_terminal_that_is_closed_sends_its_signal_more_than_once(started):
+    """The kernel does, and then the shell."""
+    running, task_id = started()
+    for _ in range(20):
+        running.send_signal(signal.SIGHUP)
+        time.sleep(0.005)
+    _, err = running.communicate(timeout=10)
+    assert running.returncode == 143
+    assert task_id in err
+
+
+def ignore_hangups() -> None:
+    """Do as nohup does."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+@pytest.mark.usefixtures("environment")
+def test_under_nohup_it_goes_on_when_the_terminal_is_closed(started):
+    running, _ = started(preexec_fn=ignore_hangups)
+    running.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        running.wait(0.5)
+    running.send_signal(signal.SIGINT)
+    assert running.wait(10) == 130
 
 
 @pytest.mark.usefixtures("environment")
@@ -138,7 +166,17 @@ def test_a_full_disk_under_stdout_is_an_error(process, completed):
     with open("/dev/full", "w") as full:  # noqa: PTH123
         running = process("get", completed, stdout=full)
         _, err = running.communicate(timeout=10)
-    assert (running.returncode, err) == (1, "error: No space left on device\n")
+    assert (running.returncode, err) == (1, "error: standard output: No space left on device\n")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")  # noqa: PTH110
+def test_files_are_written_even_if_the_disk_under_stdout_is_full(process, environment, media):
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        running = process("transcribe", media("a.wav"), media("b.wav"), "--concurrency", 1, stdout=full)
+        _, err = running.communicate(timeout=10)
+    assert (running.returncode, err) == (1, "error: standard output: No space left on device\n")
+    assert (environment / "a.srt").exists()
+    assert (environment / "b.srt").exists()
 
 
 def test_a_closed_stdout_does_not_fail(process, completed):

@@ -16,6 +16,14 @@ def test_two_files_become_four(polyglot, environment, media):
     assert (environment / "a.srt").read_text().startswith("1\n00:00:00,000 --> 00:00:02,400\nwords of a.wav\n")
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_file_that_is_named_more_than_once_is_sent_once(polyglot, environment, media, submitted, options):
+    (environment / "link.wav").symlink_to(media("a.wav"))
+    ended = polyglot("transcribe", "a.wav", "./a.wav", ".", *options)
+    assert (ended.code, submitted()) == (0, 1)
+    assert ended.err == ("" if options else "./a.wav and 2 more: named more than once, and sent once\n")
+
+
 def test_a_folder_keeps_its_shape_below_out(polyglot, environment, media):
     media("in/a.wav")
     media("in/s/a.wav")

@@ -1124,12 +1124,13 @@ def test_what_ends_a_batch_names_the_tasks_that_were_started_and_not_returned(en
                         raise ZeroDivisionError
                     await anext(outcomes)
         started = {task_id: task.name for task_id, task in service.tasks.items() if task_id != "task-1"}
-        return caught.value, outcomes.unreturned_tasks, started
+        return caught.value, outcomes.unreturned_tasks, outcomes.in_flight, started
 
     with caplog.at_level(logging.WARNING, "polyglot_async"):
-        error, left, started = in_virtual_time(main)
+        error, left, in_flight, started = in_virtual_time(main)
     assert started == left
     assert 2 == len(left)
+    assert sorted(left.values()) == sorted(in_flight)
     [note] = error.__notes__
     assert all(f"{task_id} ({name})" in note for task_id, name in left.items())
     assert "task-1" not in note
@@ -1172,7 +1173,7 @@ def test_an_upload_without_an_answer_is_named_beside_a_task_of_the_same_name():
 
     outcomes = in_virtual_time(main)
     assert ("1.wav", "1.wav") == outcomes.in_flight
-    assert ({"task-1": "1.wav"}, ("1.wav",)) == (outcomes.unreturned_tasks, outcomes.in_flight_without_id)
+    assert {"task-1": "1.wav"} == outcomes.unreturned_tasks
 
 
 @pytest.mark.parametrize("journal", [True, False])

@@ -445,14 +445,14 @@ def test_a_batch_may_be_iterated_over_without_a_with(client):
 
 def test_a_batch_that_is_left_early_names_the_tasks_that_it_left(client):
     batch = client.batch([("a.mp3", b"one"), ("b.mp3", b"two")])
-    assert ({}, ()) == (batch.unreturned_tasks, batch.in_flight_without_id)
+    assert ({}, ()) == (batch.unreturned_tasks, batch.in_flight)
     with batch as outcomes:
         iterator = iter(outcomes)
         first = next(iterator)
         while not outcomes.unreturned_tasks:
             time.sleep(0.01)
     left = {task.task_id: task.file_name for task in client.transcriptions.list() if task.task_id != first.task.task_id}
-    assert (left, ()) == (batch.unreturned_tasks, batch.in_flight_without_id)
+    assert (left, tuple(left.values())) == (batch.unreturned_tasks, batch.in_flight)
 
 
 def test_an_outcome_that_is_given_back_comes_again(sandbox, client, tmp_path):

@@ -11,6 +11,7 @@ import click
 from .._error_report import InputError
 from .._group import command as polyglot_command
 from .._journal_lookup import check_journal
+from .._output import print_note
 from .._output_files import STDOUT
 from .._settings import with_local_server
 from .._sources import find_sources, parse_formats, plan_base_paths
@@ -19,6 +20,7 @@ from .._transcribe import TranscribeOptions, TranscribeRun
 if TYPE_CHECKING:
     from ..._batch.options import OnUncertain
     from .._settings import Settings
+    from .._sources import Source
 
 EXAMPLES = """
 polyglot transcribe talk.mp3
@@ -107,7 +109,11 @@ def command(
         on_uncertain=on_uncertain,
         retry_failed=retry_failed,
     )
-    found = find_sources(sources)
+    repeated: list[Source] = []
+    found = find_sources(sources, repeated)
+    if repeated and not settings.json:
+        more = f" and {len(repeated) - 1} more" if len(repeated) > 1 else ""
+        print_note(f"{repeated[0].label}{more}: named more than once, and sent once")
     base_paths = plan_base_paths(found, out, options.suffixes)
     run = TranscribeRun(settings=settings, options=options, sources=found, base_paths=base_paths)
     if not sandbox:
