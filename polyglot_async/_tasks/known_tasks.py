@@ -18,7 +18,7 @@ from .._uploads.fingerprint import is_same_digest
 from .sightings import RECENT_SECONDS, OwnTask, Reading, Sightings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from .._models import Task
     from .._uploads.fingerprint import MediaDigest
@@ -129,11 +129,11 @@ class KnownTasks:
         own = self.own.get(task_id)
         return (own is not None and own.by < since) or self.seen.get(task_id, math.inf) < since
 
-    def was_shown_before(self, task_id: str, moment: float) -> bool:
-        """Return whether the list showed a task before a moment."""
+    def shown_at(self, task_id: str) -> float:
+        """Return when the list first showed a task, Unix seconds; infinity if it did not, as far as is known."""
         own = self.own.get(task_id)
         shown_at = self.seen.get(task_id) if own is None else own.shown_at
-        return shown_at is not None and shown_at < moment
+        return math.inf if shown_at is None else shown_at
 
     def is_of_other_media(
         self, task_id: str, *, digest: MediaDigest | None, url_key: str | None, since: float
@@ -212,16 +212,21 @@ class Listing:
         """Return the tasks that are not known to be ours or older than `since`."""
         return [task for task in self.tasks if task.task_id not in self.known.own and not self.is_older(task, since)]
 
-    def certainly_new(self, since: float) -> set[str]:
-        """Return the ids of tasks that were not there before `since`, or when the list was last read before that.
+    def newness(self) -> Callable[[Task, float], bool]:
+        """Return what tells whether a task was not there before a moment, or when the list was last read before that.
 
-        So says the service's clock, or they stand above what was read then, in a list from new to old.
+        So says the service's clock, or the task stands above what was read then, in a list from new to old.
         """
-        new = {task.task_id for task in self.tasks if is_after(task, since, self.clock)}
-        was_read = [self.known.was_shown_before(task.task_id, since) for task in self.tasks]
-        if True in was_read and self.known.sightings.is_ordered and is_newest_first(self.tasks, self.known.own):
-            new |= {task.task_id for task in self.tasks[: was_read.index(True)]}
-        return new
+        shown_at = [self.known.shown_at(task.task_id) for task in self.tasks]
+        first = min(shown_at, default=math.inf)
+        if not (self.known.sightings.is_ordered and is_newest_first(self.tasks, self.known.own)):
+            first = math.inf
+        above = dict(zip([task.task_id for task in self.tasks], itertools.accumulate(shown_at, min), strict=True))
+
+        def is_new(task: Task, since: float) -> bool:
+            return is_after(task, since, self.clock) or first < since <= above.get(task.task_id, -math.inf)
+
+        return is_new
 
     def older_by_time(self, since: float) -> list[Task]:
         """Return tasks that nothing but their times rules out, the newest of them: the service may date one wrong."""

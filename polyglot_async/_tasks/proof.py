@@ -37,7 +37,7 @@ from .task_options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from .._errors import PolyglotError
     from .._models import Task
@@ -196,7 +196,7 @@ def decide(
     complete: bool,
     kept: Mapping[Kind, bool],
     clock: ServiceClock | None = None,
-    new: Collection[str] = (),
+    is_new: Callable[[Task, float], bool] = lambda _task, _since: False,
     dated_before: Sequence[Task] = (),
 ) -> list[Proof]:
     """Return the proof of each submission, from the unknown tasks and what their sources show.
@@ -208,12 +208,12 @@ def decide(
         complete: whether `candidates` are all that there are since the first of the submissions.
         kept: see `kept_kinds`.
         clock: see `service_clock`.
-        new: ids of tasks that certainly were not there before the submissions, see `Listing.certainly_new`.
+        is_new: whether a task certainly was not there before a moment, see `Listing.newness`.
         dated_before: tasks that only their times rule out. Where one has the same bytes, the time may be wrong.
     """
     live = [task for task in candidates if task.status not in WITHOUT_RESULT]
     index = _Index.of(live, sources, shown_options(candidates))
-    found = _matches(submissions, index, clock, new)
+    found = _matches(submissions, index, clock, is_new)
     taken = {task.task_id for task in found.values()}
     shown = ((submissions[number], task) for number, task in found.items() if submissions[number].url_key is None)
     kept = {**{(media_kind(submission.name), task.status.is_final): True for submission, task in shown}, **kept}
@@ -265,7 +265,10 @@ def _unproven(possible: tuple[Task, ...], *, complete: bool) -> Proof:
 
 
 def _matches(
-    submissions: Sequence[Submission], index: _Index, clock: ServiceClock | None, new: Collection[str]
+    submissions: Sequence[Submission],
+    index: _Index,
+    clock: ServiceClock | None,
+    is_new: Callable[[Task, float], bool],
 ) -> dict[int, Task]:
     """Return the task that is ours for each submission that has one, by the submission's number; no task comes twice.
 
@@ -292,7 +295,7 @@ def _matches(
                     task
                     for task in same
                     if (not is_exact or shows_options(submission.options, task))
-                    and (task.task_id in new or shows_enough(submission.options, task))
+                    and (shows_enough(submission.options, task) or is_new(task, submission.since))
                 ]
                 queues[identity] = iter(exact)
             for task in queues[identity]:

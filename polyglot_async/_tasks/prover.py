@@ -75,6 +75,8 @@ class Prover:
             raise
         finally:
             self._waiting.remove(inquiry)
+            if not self._is_looking and (left := self._unanswered()):
+                left[0].changed.set()  # it takes over
         if inquiry.outage is not None:
             self._give_back(inquiry)
             raise ServiceUnavailableError(str(inquiry.outage)) from inquiry.outage
@@ -96,8 +98,7 @@ class Prover:
         self._is_looking = True
         try:
             while True:
-                inquiries = [inquiry for inquiry in self._waiting if not inquiry.is_answered]
-                complete = await self._look_for(inquiries, own.timeout)
+                inquiries, complete = await self._look_once(own.timeout)
                 # How late the list may be is asked after the look: the look itself may have shown that it is later.
                 list_delay = self.known.sightings.recheck_delay
                 pauses = [inquiry.look_ended(complete=complete, list_delay=list_delay) for inquiry in inquiries]
@@ -109,14 +110,14 @@ class Prover:
                     inquiry.passed(seconds)
                 self._reader.forget_all_but(self.known.own)
         except ServiceUnavailableError as outage:
-            for inquiry in inquiries:
+            for inquiry in self._unanswered():
                 if inquiry.timeout <= own.timeout:  # it has waited for as long as it would by itself
                     inquiry.fail(outage)
         finally:
             self._is_looking = False
-            others = (inquiry for inquiry in self._waiting if inquiry is not own and not inquiry.is_answered)
-            if (other := next(others, None)) is not None:
-                other.changed.set()  # it takes over
+
+    def _unanswered(self) -> list[Inquiry]:
+        return [inquiry for inquiry in self._waiting if not inquiry.is_answered]
 
     async def _pause(self, inquiries: Sequence[Inquiry], seconds: float) -> None:
         names = [submission.name for inquiry in inquiries for submission in inquiry.submissions]
@@ -125,28 +126,25 @@ class Prover:
         )
         await self._transport.runtime.sleep(seconds)
 
-    async def _look_for(self, inquiries: Sequence[Inquiry], timeout: float) -> bool:
-        """Look once for all that was not found yet; return whether the list was complete."""
-        left = [
-            (inquiry, number)
-            for inquiry in inquiries
-            for number, proof in enumerate(inquiry.proofs)
-            if proof is None or proof.task is None
-        ]
-        submissions = [inquiry.submissions[number] for inquiry, number in left]
-        proofs, complete = await self._look(submissions, timeout)
+    async def _look_once(self, timeout: float) -> tuple[list[Inquiry], bool]:
+        """Look once for all that was not found yet; return the inquiries, and whether the list was complete."""
+        inquiries = self._unanswered()
+        left = _not_found(inquiries)
+        proofs, complete = await self._look([submission for _, _, submission in left], timeout)
         has_found_own = any(proof.task and proof.task.task_id in self.known.own for proof in proofs)
-        found = [submission for submission, proof in zip(submissions, proofs, strict=True) if proof.task]
-        if await self._wait_for_equals(found) or has_found_own:  # its answer came during the look
-            proofs, complete = await self._look(submissions, timeout)
-        for (inquiry, number), proof in zip(left, proofs, strict=True):
+        found = [submission for (_, _, submission), proof in zip(left, proofs, strict=True) if proof.task]
+        if await self._wait_for_equals(found) or has_found_own:
+            # Their answers have come during the look, or are lost too: then a task that was found may be theirs.
+            inquiries = self._unanswered()
+            left = _not_found(inquiries)
+            proofs, complete = await self._look([submission for _, _, submission in left], timeout)
+        for (inquiry, number, submission), proof in zip(left, proofs, strict=True):
             inquiry.proofs[number] = proof
             if proof.task is not None and inquiry in self._waiting:  # else whoever asked has left
-                submission, now = inquiry.submissions[number], self._transport.runtime.unix_time()
-                size, digest = submission.size, submission.digest
-                media = None if size is None else SentMedia(submission.name, size, digest)
+                size, now = submission.size, self._transport.runtime.unix_time()
+                media = None if size is None else SentMedia(submission.name, size, submission.digest)
                 self.known.add_own(proof.task.task_id, OwnTask(now, submission.since, submission.url_key), media)
-        return complete
+        return inquiries, complete
 
     async def _wait_for_equals(self, found: Sequence[Submission]) -> bool:
         """Wait for answers to submissions of the same media, and return whether there are any.
@@ -190,7 +188,7 @@ class Prover:
             complete=complete,
             kept=kept_kinds(self.known.media, self._reader.sources),
             clock=listing.clock,
-            new=listing.certainly_new(since),
+            is_new=listing.newness(),
             dated_before=dated_before,
         )
         return proofs, complete
@@ -226,3 +224,13 @@ class Prover:
         # An entry that cannot be read may be the task in question.
         complete = (reaches_back or pages.reached_end) and not pages.skipped and not scope.cancelled_caught
         return listing, complete and listing.is_believed(since, pages.reading)
+
+
+def _not_found(inquiries: Sequence[Inquiry]) -> list[tuple[Inquiry, int, Submission]]:
+    """Return the submissions that have no task yet, each with its inquiry and its number there."""
+    return [
+        (inquiry, number, inquiry.submissions[number])
+        for inquiry in inquiries
+        for number, proof in enumerate(inquiry.proofs)
+        if proof is None or proof.task is None
+    ]

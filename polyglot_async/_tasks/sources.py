@@ -17,7 +17,7 @@ from .._errors import PolyglotError, RangeError, ServiceUnavailableError
 from .._uploads.fingerprint import TAIL_BYTES, MediaHasher
 from .known_tasks import media_kind
 from .proof import COMPARED_WHOLE, WITHOUT_RESULT, Source, is_same_media, tells_too_little
-from .task_options import hides_options, options_agree
+from .task_options import hides_options, options_agree, shows_enough
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -101,13 +101,17 @@ class SourceReader:
                     tried[kind] = MEASURED_TASKS if source is not None else tried[kind] + 1
 
     async def _match(self, task: Task, same: Sequence[Submission]) -> Submission | None:
-        """Return one of the submissions of this task's media whose options the task does not contradict."""
+        """Return one of the submissions of this task's media whose options the task shows; others are looked for on.
+
+        The task by itself may show more than the list does.
+        """
         shown = self.details.get(task.task_id, task)
-        match = next((one for one in same if options_agree(one.options, shown)), None)
-        if match is None or not hides_options(match.options, shown):
-            return match
-        shown = await self._read_details(shown)
-        return next((one for one in same if options_agree(one.options, shown)), None)
+        agreeing = [one for one in same if options_agree(one.options, shown)]
+        if any(hides_options(one.options, shown) for one in agreeing):
+            shown = await self._read_details(shown)
+        return next(
+            (one for one in agreeing if options_agree(one.options, shown) and shows_enough(one.options, shown)), None
+        )
 
     async def _read_details(self, task: Task) -> Task:
         """Get a task by itself: the list may not show the options that it was started with."""

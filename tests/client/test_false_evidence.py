@@ -482,3 +482,98 @@ def test_what_was_found_for_a_run_that_was_interrupted_is_found_again(tmp_path, 
     in_virtual_time(main)
     assert [True, True] == [outcome.ok for outcome in ended]
     assert {media(0): 1, media(1): 1} == dict(service.starts)
+
+
+def lose_after(service, *delays):
+    """Lose the answers to the uploads after the first two, each so many seconds after it was accepted."""
+    seconds = iter(delays)
+
+    async def after(call, _, answer):
+        if call == "upload" and service.calls["upload"] > 2 and (delay := next(seconds, None)) is not None:
+            await anyio.sleep(delay)
+            return httpx.Response(504, html="<html>Gateway Timeout</html>")
+        return answer
+
+    service.after = after
+    service.shown = lambda task: {"output_language": None, **task}
+
+
+@pytest.mark.parametrize("delays", [(5, 30), (30, 5), (5, 6)])
+def test_equal_media_whose_answers_are_lost_one_after_the_other_have_a_task_each(delays):
+    """The newest task is the second one's, whose answer may come yet when the first one's is looked for."""
+    service = StubService(lambda _: 600.0)
+    lose_after(service, *delays)
+    ended = []
+
+    async def main():
+        async with service.client() as client:
+            own = [await client.transcriptions.upload(media(number)) for number in (8, 9)]
+
+            async def upload(seconds):
+                await anyio.sleep(seconds)
+                ended.append(await client.transcriptions.upload(media(1)))
+
+            async def read_the_list():
+                with anyio.move_on_after(400):
+                    async with anyio.create_task_group() as waits:
+                        for task in own:
+                            waits.start_soon(client.transcriptions.wait, task)
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(read_the_list)
+                group.start_soon(upload, 1)
+                group.start_soon(upload, 4)
+
+    in_virtual_time(main)
+    assert ["task-3", "task-4"] == sorted(task.task_id for task in ended)
+    assert 2 == service.starts[media(1)]
+
+
+def test_a_newer_task_with_a_translation_that_was_not_asked_for_hides_no_task_of_ours():
+    service = StubService(lambda _: 600.0)
+    lose_after(service, 4)
+    ended = []
+
+    async def main():
+        async with service.client() as client:
+            for number in (8, 9):
+                await client.transcriptions.upload(media(number))
+
+            async def on_the_site():
+                await anyio.sleep(3)
+                service.start("site.mp3", media(1), {"output_language": "ru"})
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(on_the_site)
+                ended.append(await client.transcriptions.upload(media(1)))
+
+    in_virtual_time(main)
+    assert ["task-3"] == [task.task_id for task in ended]
+
+
+def test_who_waits_for_an_answer_goes_on_looking_when_those_before_it_are_cancelled_together():
+    ended = []
+
+    async def main():
+        service = LosingService(accepts=False)
+        service.disturbed = True
+        async with service.client() as client:
+
+            async def upload(number):
+                await anyio.sleep(number / 10)
+                ended.append((await client.transcriptions.upload(media(number))).task_id)
+
+            async def two_that_give_up():
+                with anyio.move_on_after(5):
+                    async with anyio.create_task_group() as group:
+                        group.start_soon(upload, 0)
+                        group.start_soon(upload, 1)
+
+            with anyio.fail_after(3600):
+                async with anyio.create_task_group() as group:
+                    group.start_soon(two_that_give_up)
+                    group.start_soon(upload, 2)
+
+    for _ in range(5):
+        in_virtual_time(main)
+    assert 5 == len(ended)

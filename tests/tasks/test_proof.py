@@ -257,7 +257,8 @@ def submission(media=SHORT, **fields):
 
 
 def one_verdict(tasks, sources, *, of=None, complete=True, kept=KEPT, clock=None, new=()):
-    (proof,) = decide([of or submission()], tasks, sources, complete=complete, kept=kept, clock=clock, new=new)
+    known = {"complete": complete, "kept": kept, "clock": clock}
+    (proof,) = decide([of or submission()], tasks, sources, **known, is_new=lambda task, _: task.task_id in new)
     return proof
 
 
