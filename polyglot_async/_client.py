@@ -276,7 +276,7 @@ class AsyncPolyglot:
                 may be endless: it is read no further ahead than twice `concurrency`.
             journal: a file that remembers what was done. A later run skips what has ended, waits for what is running,
                 and never sends twice what may have been accepted. Content is known by its SHA-256, so a renamed file is
-                not paid for again.
+                not paid for again. Without one, equal files are sent as often as they are given.
             concurrency: tasks in flight. Default: what the plan allows.
             results: "result" for transcripts, "task" for nothing but the task, or kinds of files to download to `out`,
                 such as `("srt", "txt")`.

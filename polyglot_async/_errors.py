@@ -324,7 +324,8 @@ class SourceChangedError(TransferError):
 class JournalError(PolyglotError):
     """A batch's journal cannot be used: another batch is writing it, another version wrote it, or it is no journal.
 
-    Also where it has other names (hard links), or was moved, deleted or replaced while a batch was writing it.
+    Also where it has other names (hard links), or was moved, deleted or replaced while a batch was writing it, or
+    another batch began to write it after its lock was deleted.
     """
 
 

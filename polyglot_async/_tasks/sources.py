@@ -107,7 +107,7 @@ class SourceReader:
         """
         shown = self.details.get(task.task_id, task)
         agreeing = [one for one in same if options_agree(one.options, shown)]
-        if any(hides_options(one.options, shown) for one in agreeing):
+        if agreeing and (shown.output_language is None or any(hides_options(one.options, shown) for one in agreeing)):
             shown = await self._read_details(shown)
         return next(
             (one for one in agreeing if options_agree(one.options, shown) and shows_enough(one.options, shown)), None

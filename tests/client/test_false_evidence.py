@@ -577,3 +577,33 @@ def test_who_waits_for_an_answer_goes_on_looking_when_those_before_it_are_cancel
     for _ in range(5):
         in_virtual_time(main)
     assert 5 == len(ended)
+
+
+def test_a_translation_that_only_the_task_itself_shows_is_not_taken_for_a_plain_transcript():
+    """Nothing was accepted. The list does not show with which options the same file was transcribed hours ago."""
+    service = LosingService(accepts=False)
+    service.hook = lambda call, _: (
+        httpx.Response(
+            200,
+            json=[
+                {name: value for name, value in service.tasks[task_id].public().items() if name != "output_language"}
+                for task_id in service.order
+            ],
+        )
+        if call == "list"
+        else None
+    )
+    ended = []
+
+    async def main():
+        service.start("old.mp3", media(1), {"output_language": "ru"})
+        await anyio.sleep(9 * 3600)
+        service.disturbed = True
+        async with service.client() as client:
+            try:
+                ended.append((await client.transcriptions.upload(media(1))).task_id)
+            except SubmissionUncertainError as error:
+                ended.append([task.task_id for task in error.candidates])
+
+    in_virtual_time(main)
+    assert ended in (["task-2"], [["task-1"]])
