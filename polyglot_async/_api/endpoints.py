@@ -11,7 +11,7 @@ from contextlib import suppress
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, parse_qsl, quote, urljoin, urlsplit
+from urllib.parse import parse_qsl, quote, urljoin, urlsplit
 
 from .._arguments import check_text
 from .._errors import ResponseDecodeError
@@ -30,6 +30,7 @@ from .decoding import (
 from .fields import load_converter
 from .messages import ApiRequest, ApiResponse, Endpoint, Priority
 from .status_errors import readable_detail
+from .urls import is_same_origin
 
 if TYPE_CHECKING:
     from .._models import Limits, Task, TaskPage, Transcript
@@ -183,18 +184,13 @@ def started_task_id(location: str, base_url: str) -> str:
 
     A task lies, as its result does, below the base URL alone: other pages of its host may have paths that end alike.
     """
-    try:
-        target, base = urlsplit(location), urlsplit(base_url)
-        is_of_this_api = _origin(target) == _origin(base) and target.path.startswith(f"{base.path}{LIST.template}/")
-    except ValueError:
+    if not is_same_origin(location, base_url):
         return ""
-    task_id = task_id_in(target.path.removeprefix(base.path).rstrip("/")) if is_of_this_api else ""
+    path, base_path = urlsplit(location).path, urlsplit(base_url).path
+    if not path.startswith(f"{base_path}{LIST.template}/"):
+        return ""
+    task_id = task_id_in(path.removeprefix(base_path).rstrip("/"))
     return "" if task_id in _CALL_NAMES else task_id
-
-
-def _origin(parts: SplitResult) -> tuple[str, bytes, int | None]:
-    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    return parts.scheme, (parts.hostname or "").encode("idna"), port
 
 
 def parse_task(response: ApiResponse) -> Task:
@@ -292,3 +288,7 @@ def plain_value(value: Any) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain_value(item) for item in value]
     return value
+
+
+PROBE = list_tasks(limit=1, offset=0, cursor=None, filters={})
+"""The cheapest free call of the API: whether it is answered shows whether the service is there."""

@@ -50,6 +50,20 @@ def bare_url(url: str) -> str:
     return found[1] + re.split(r"[?#]", rest, maxsplit=1)[0]
 
 
+def is_same_origin(one: str, other: str) -> bool:
+    """Return whether two URLs have the same scheme, host and port; what cannot be read has none."""
+    try:
+        return _origin(one) == _origin(other)
+    except ValueError:
+        return False
+
+
+def _origin(url: str) -> tuple[str, bytes, int | None]:
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, (parts.hostname or "").encode("idna"), port
+
+
 def is_any_url(text: str) -> bool:
     """Return whether text begins like a URL of any scheme."""
     return re.match(_ANY_URL, text) is not None

@@ -235,9 +235,8 @@ class BatchWorker:
             await item.move(State.FAILED, error=str(error))
 
     async def _list_is_there(self) -> bool:
-        request = endpoints.list_tasks(limit=1, offset=0, cursor=None, filters={})
         try:
-            await self.transport.call(request, endpoints.parse_page, attempts=Attempts(retries=0))
+            await self.transport.call(endpoints.PROBE, endpoints.parse_page, attempts=Attempts(retries=0))
         except PolyglotError:
             return False
         return True

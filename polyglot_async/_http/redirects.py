@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from .._api.endpoints import started_task_id
-from .._api.urls import bare_url
+from .._api.urls import bare_url, is_same_origin
 from .._errors import RedirectError
 from .fast_transport import UNREADABLE_LOCATION
 
@@ -55,12 +55,7 @@ def may_follow(response: httpx.Response, request: ApiRequest, target: httpx.URL)
     # A file may lie elsewhere, and is fetched there without the credential, but never in the clear. A call may not.
     is_file = endpoint.method == "GET" and endpoint.accept == "*/*"
     is_safe = target.scheme == "https" or response.url.scheme == "http"
-    return (is_file and is_safe) or is_same_origin(target, response.url)
-
-
-def is_same_origin(one: httpx.URL, other: httpx.URL) -> bool:
-    """Return whether two URLs have the same scheme, host and port."""
-    return (one.scheme, one.host, _port(one)) == (other.scheme, other.host, _port(other))
+    return (is_file and is_safe) or is_same_origin(str(target), str(response.url))
 
 
 def redirect_error(
@@ -70,7 +65,7 @@ def redirect_error(
     location = bare_url(str(target))
     if endless:
         advice = f"the redirects do not end (the last one leads to {location}): check base_url"
-    elif is_same_origin(target, response.url):
+    elif is_same_origin(str(target), str(response.url)):
         advice = f"redirected to {location}, where this request is not sent again: check base_url"
     else:
         base = location.removesuffix(request.path) if location.endswith(request.path) else location
@@ -84,7 +79,3 @@ def redirect_error(
     )
     error.location = location
     return error
-
-
-def _port(url: httpx.URL) -> int | None:
-    return url.port or {"http": 80, "https": 443}.get(url.scheme)

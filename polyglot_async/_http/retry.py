@@ -201,8 +201,7 @@ class Attempts:
         may_repeat = not counts or self.failed(error)
         if not may_repeat or next_action(error, request, body_complete=body_complete) is not Action.RETRY:
             return None
-        retry_after = error.retry_after if isinstance(error, ApiStatusError) else None
-        if (retry_after or 0.0) > LONGEST_RETRY_AFTER and not self.forgives(error):
+        if (_retry_after(error) or 0.0) > LONGEST_RETRY_AFTER and not self.forgives(error):
             return None
         return delay(self.made, error, random=random)
 
@@ -213,8 +212,12 @@ def delay(attempt: int, error: PolyglotError | None, *, random: float) -> float:
     What the service asks for in `Retry-After` is kept, and a little is added so that many clients do not return in
     the same instant. Else the delay doubles from half a second, and is taken at random from its upper half.
     """
-    retry_after = error.retry_after if isinstance(error, ApiStatusError) else None
+    retry_after = _retry_after(error)
     if retry_after is not None:
         return retry_after + random * min(1.0, 0.1 * retry_after + 0.05)
     longest = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(max(0, attempt - 1), 10))
     return longest * (0.5 + 0.5 * random)
+
+
+def _retry_after(error: PolyglotError | None) -> float | None:
+    return error.retry_after if isinstance(error, ApiStatusError) else None

@@ -18,7 +18,7 @@ from anyio import to_thread
 
 from .._api.messages import KEPT_BODY_BYTES, ApiRequest, ApiResponse, RawResponse
 from .._api.status_errors import error_of
-from .._api.urls import bare_url
+from .._api.urls import bare_url, is_same_origin
 from .._errors import (
     AuthenticationError,
     ConfigurationError,
@@ -31,7 +31,6 @@ from .fast_transport import EARLY_SUCCESS, SURVIVES_FORK
 from .httpx_errors import explained, location_error, status_error, translate
 from .redirects import (
     MOST_REDIRECTS,
-    is_same_origin,
     may_follow,
     names_started_task,
     redirect_error,
@@ -223,7 +222,7 @@ class Transport:
                 raise redirect_error(response, request, target, endless=True)
             if not may_follow(response, request, target) or (body is not None and not body.can_be_sent):
                 raise redirect_error(response, request, target)
-            if not is_same_origin(target, url):
+            if not is_same_origin(str(target), str(url)):
                 token = None
             url = target
             visited.append(url)

@@ -72,7 +72,7 @@ class KnownTasks:
             seconds.
         sightings: when the list showed our tasks.
         has_seen_list: whether the list was read before.
-        clock_went_back: whether our clock was set back, so that no time tells what is older.
+        clock_went_back: whether our clock was set back, so that no time shows what is older.
     """
 
     own: OrderedDict[str, OwnTask] = attrs.field(factory=OrderedDict, init=False)
@@ -138,7 +138,7 @@ class KnownTasks:
     def is_of_other_media(
         self, task_id: str, *, digest: MediaDigest | None, url_key: str | None, since: float
     ) -> bool | None:
-        """Return whether a known task certainly was not made from these media; None: its source has to tell.
+        """Return whether a known task certainly was not made from these media; None: its source has to show it.
 
         Args:
             task_id: of the task.
@@ -147,11 +147,16 @@ class KnownTasks:
             since: when their first byte left, Unix seconds.
         """
         own, sent = self.own.get(task_id), self.media.get(task_id)
-        if url_key is not None or (own is not None and own.url_key is not None):
-            return sent is not None or (own is not None and own.url_key not in {None, url_key})
-        if sent is not None and (digest is None or sent.digest is not None):
-            return digest is None or sent.digest is None or not is_same_digest(sent.digest, digest)
-        return None if digest is not None and self.is_older(task_id, since) else False
+        own_url_key = None if own is None else own.url_key
+        if url_key is not None:
+            return sent is not None or own_url_key not in {None, url_key}
+        if own_url_key is not None:
+            return True
+        if digest is None:
+            return sent is not None
+        if sent is not None and sent.digest is not None:
+            return not is_same_digest(sent.digest, digest)
+        return None if self.is_older(task_id, since) else False
 
 
 def media_kind(name: str) -> str:
@@ -213,9 +218,9 @@ class Listing:
         return [task for task in self.tasks if task.task_id not in self.known.own and not self.is_older(task, since)]
 
     def newness(self) -> Callable[[Task, float], bool]:
-        """Return what tells whether a task was not there before a moment, or when the list was last read before that.
+        """Return a function: whether a task was not there before a moment, or when the list was last read before that.
 
-        So says the service's clock, or the task stands above what was read then, in a list from new to old.
+        Either the service's clock shows it, or the task stands above what was read then, in a list from new to old.
         """
         shown_at = [self.known.shown_at(task.task_id) for task in self.tasks]
         first = min(shown_at, default=math.inf)

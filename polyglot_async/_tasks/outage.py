@@ -95,10 +95,9 @@ class OutageGate:
 
     async def _probe(self) -> PolyglotError | None:
         """Ask for one task of the list; return what failed, or None for any answer of the service, a refusal too."""
-        request = endpoints.list_tasks(limit=1, offset=0, cursor=None, filters={})
         runtime = self._transport.runtime
         try:
-            await self._transport.call(request, endpoints.parse_page, attempts=Attempts(retries=0))
+            await self._transport.call(endpoints.PROBE, endpoints.parse_page, attempts=Attempts(retries=0))
         except PolyglotError as error:
             is_odd = isinstance(error, ResponseDecodeError) and answered_by(error.body) is AnsweredBy.SERVICE
             if is_outage(error) and not is_odd:

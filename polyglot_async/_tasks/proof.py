@@ -144,9 +144,6 @@ class Source:
     is_final: bool = True
 
 
-_UNREAD = Source(None)
-
-
 def is_same_media(submission: Submission, source: Source) -> bool | None:
     """Return whether a source is a submission's media; None where what was read of it does not tell."""
     digest, content = submission.digest, submission.content
@@ -218,8 +215,9 @@ def decide(
     shown = ((submissions[number], task) for number, task in found.items() if submissions[number].url_key is None)
     kept = {**{(media_kind(submission.name), task.status.is_final): True for submission, task in shown}, **kept}
     rest = [task for task in live if task.task_id not in taken]
-    unread = [task for task in rest if (source := sources.get(task.task_id)) is None or source.size is None]
-    read = [(task, size) for task in rest if (size := sources.get(task.task_id, _UNREAD).size) is not None]
+    sizes = {task_id: source.size for task_id, source in sources.items() if source.size is not None}
+    unread = [task for task in rest if task.task_id not in sizes]
+    read = [(task, sizes[task.task_id]) for task in rest if task.task_id in sizes]
     ended = [task for task, _ in read if task.status.is_final]
     running = [(task, size) for task, size in read if not task.status.is_final]
     older = _Index.of([task for task in dated_before if task.status not in WITHOUT_RESULT], sources, ())
@@ -291,13 +289,13 @@ def _matches(
             if identity not in queues:
                 names = contested[submission.url_key or submission.size]
                 same = (task for task in index.same(submission) if index.may_have(submission.options, task, names))
-                exact = [
+                eligible = [
                     task
                     for task in same
                     if (not is_exact or shows_options(submission.options, task))
                     and (shows_enough(submission.options, task) or is_new(task, submission.since))
                 ]
-                queues[identity] = iter(exact)
+                queues[identity] = iter(eligible)
             for task in queues[identity]:
                 if task.task_id not in taken and (not submission.url_key or is_after(task, submission.since, clock)):
                     found[number] = task

@@ -181,12 +181,11 @@ class PollFailures:
         What a proxy answers with while the service is away passes; see `delay` for `random`.
         """
         self.last = error
-        request = endpoints.list_tasks(limit=1, offset=0, cursor=None, filters={})  # any that is free
         if isinstance(error, ResponseDecodeError) and answered_by(error.body) is not AnsweredBy.PROXY:
             self._unreadable += 1
             if self._unreadable >= MOST_UNREADABLE_ANSWERS:
                 return None
-        elif next_action(error, request, body_complete=True) is not Action.RETRY:
+        elif next_action(error, endpoints.PROBE, body_complete=True) is not Action.RETRY:
             return None
         self.count += 1
         if not is_outage(error):

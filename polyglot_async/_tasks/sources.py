@@ -70,8 +70,7 @@ class SourceReader:
             if submission.size is not None:
                 wanted.setdefault(submission.size, []).append(submission)
         names = {submission.name for same in wanted.values() for submission in same}
-        seconds = _LONGEST_SECONDS + sum(size * len(same) for size, same in wanted.items()) / _SLOWEST_BYTES
-        with anyio.move_on_after(seconds):
+        with anyio.move_on_after(_longest(sum(size * len(same) for size, same in wanted.items()))):
             for task in sorted(candidates, key=lambda task: task.file_name not in names):
                 if not any(wanted.values()):
                     return
@@ -85,14 +84,14 @@ class SourceReader:
     async def read_one(self, task: Task, submission: Submission) -> Source | None:
         """Read the source of one task, to compare it with one submission."""
         size = submission.size or 0
-        with anyio.move_on_after(_LONGEST_SECONDS + size / _SLOWEST_BYTES):
+        with anyio.move_on_after(_longest(size)):
             return await self._read(task, {size: [submission]}, most=size)
         return None
 
     async def calibrate(self, tasks: Sequence[Task], own: Mapping[str, SentMedia], kinds: Iterable[str]) -> None:
         """Read sources of our own tasks, for each kind of media one at its end and one before: see `kept_kinds`."""
         tried = {(kind, is_final): 0 for kind in kinds for is_final in (True, False)}
-        with anyio.move_on_after(_LONGEST_SECONDS):
+        with anyio.move_on_after(_longest(0)):
             for task in tasks:
                 sent = own.get(task.task_id)
                 kind = None if sent is None else (media_kind(sent.name), task.status.is_final)
@@ -150,6 +149,11 @@ class SourceReader:
         source = attrs.evolve(source, is_final=task.status.is_final)
         _remember(self.sources, task.task_id, source)
         return source
+
+
+def _longest(size: int) -> float:
+    """Return for how many seconds sources are read of which so many bytes may have to be compared."""
+    return _LONGEST_SECONDS + size / _SLOWEST_BYTES
 
 
 def _remember(kept: dict[str, T], task_id: str, value: T) -> None:

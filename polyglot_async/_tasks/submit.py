@@ -248,7 +248,7 @@ class Submitter:
 
 
 async def _content_of(item: Item, body: RequestBody) -> tuple[int, str] | None:
-    """Return size and SHA-256 of what was sent: what tells two editions apart that are equal almost everywhere."""
+    """Return size and SHA-256 of what was sent: two editions may be equal almost everywhere."""
     if body.media is None or body.digest is None or body.digest.size > COMPARED_WHOLE:
         return None
     return content_of_key(item.record.key) or await body.media.content(body.digest)

@@ -1,8 +1,8 @@
 """What identifies media: a key for its whole content and the options, and a digest that is taken while it is sent.
 
 A key says whether the same work was submitted before, whatever the file is called. A `MediaDigest` can be compared with
-what `GET /transcriptions/{id}/source` shows: one small request tells that a task was made from other media. That it was
-made from these, the whole tells, where it is not too large to be fetched.
+what `GET /transcriptions/{id}/source` shows: one small request proves that a task was made from other media. That it
+was made from these, only the whole proves, where it is not too large to be fetched.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class MediaDigest:
 
 
 def is_same_digest(one: MediaDigest, other: MediaDigest) -> bool:
-    """Return whether two digests are of the same media, as far as they tell."""
+    """Return whether two digests are of the same media, as far as is known of both."""
     pairs = zip(attrs.astuple(one), attrs.astuple(other), strict=True)
     return all(mine is None or theirs is None or mine == theirs for mine, theirs in pairs)
 
